@@ -1,0 +1,32 @@
+//! One file for each verb: arguments in, operation, result printed.
+
+mod build;
+mod completions;
+mod digest;
+mod explain;
+mod inspect;
+mod keys;
+mod new;
+mod run;
+mod sign;
+mod verify;
+
+use crate::cli::Command;
+use crate::error::Outcome;
+use crate::output::Printer;
+
+/// Runs one verb.
+pub(crate) fn run(command: Command, printer: Printer) -> Outcome {
+    match command {
+        Command::New(args) => new::run(args, printer),
+        Command::Build(args) => build::run(args, printer),
+        Command::Run(args) => run::run(args, printer),
+        Command::Keys(args) => keys::run(args, printer),
+        Command::Sign(args) => sign::run(args, printer),
+        Command::Verify(args) => verify::run(args, printer),
+        Command::Inspect(args) => inspect::run(args, printer),
+        Command::Digest(args) => digest::run(args, printer),
+        Command::Explain(args) => explain::run(args, printer),
+        Command::Completions(args) => completions::run(args, printer),
+    }
+}

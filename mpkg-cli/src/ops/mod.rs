@@ -1,0 +1,9 @@
+//! What the verbs do, without a word about how it is asked for or shown.
+
+pub(crate) mod build;
+pub(crate) mod explain;
+pub(crate) mod files;
+pub(crate) mod keys;
+pub(crate) mod manifest;
+pub(crate) mod new;
+pub(crate) mod package;

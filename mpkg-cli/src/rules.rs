@@ -1,0 +1,145 @@
+//! The codes of this program's own errors. The crates below bring theirs.
+
+use mpkg_manifest::rules::Rule;
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $title:literal, $attack:literal, $fix:literal;)*) => {
+        $($(#[$doc])* pub(crate) const $name: Rule = Rule { code: $code, title: $title, attack: $attack, fix: $fix };)*
+        /// Every rule of this program, by code.
+        pub(crate) const RULES: &[Rule] = &[$($name),*];
+    };
+}
+
+rules! {
+    USAGE = "MPKG-C01", "The command line is wrong",
+        "A verb, flag or value is missing, misspelt or in conflict with another one. Nothing was read or written.",
+        "Look at the help of the verb: `mpkg VERB --help` ends with examples.";
+    READ = "MPKG-C02", "A file could not be read",
+        "The path does not exist, is a folder, or may not be read by this user.",
+        "Check the path and its rights.";
+    WRITE = "MPKG-C03", "A file could not be written",
+        "The folder is missing, full or read-only. Files are written beside their final place and renamed, so a \
+         failed write leaves no half file behind.",
+        "Create the folder, or choose another output.";
+    EXISTS = "MPKG-C04", "Something is there already",
+        "Overwriting a private key loses it for good, and with it the publisher's identity. Unpacking a template into \
+         a folder in use would mix two projects.",
+        "Choose another name, or pass `--force` where the verb has it.";
+    UNKNOWN_CODE = "MPKG-C05", "No such code",
+        "The code is in no table of this version of mpkg.",
+        "`mpkg explain --list` prints all of them.";
+    NAME = "MPKG-C06", "A name or id does not fit",
+        "Names become file names, crate names and app ids, each with rules of its own.",
+        "Use lower-case letters, digits and dashes; an id is reverse DNS, such as com.example.stock-alert.";
+    MANIFEST = "MPKG-C10", "The manifest has problems",
+        "What the manifest says is what users are asked to allow and what every host enforces, so nothing in it is \
+         guessed. All problems are listed at once, each with its own code.",
+        "Go through the listed problems; `mpkg explain CODE` tells more about each.";
+    AGREEMENT = "MPKG-C11", "The component and the manifest disagree",
+        "An import without a declared permission would be refused by every host. A declared permission that nothing \
+         imports asks users for something that the app cannot use, and that a later release could start to use \
+         unnoticed.",
+        "Declare the permission under `req_permissions`, or remove the call or the declaration.";
+    ASSET = "MPKG-C12", "A file cannot be packed",
+        "Every file of a package must have one meaning on every system: plain names, no links, bounded sizes.",
+        "Rename or remove the file, or replace the link by what it points to.";
+    NOT_A_PROJECT = "MPKG-C20", "Not a Mini App project",
+        "A project has a manifest.json, and a Cargo.toml (Rust) or a package.json (JavaScript) beside it.",
+        "Start one with `mpkg new`, or name the right folder.";
+    TOOL_MISSING = "MPKG-C21", "A build tool is missing",
+        "Rust guests need cargo, JavaScript guests node. mpkg does not install programs on your machine.",
+        "Install the tool, or put it on PATH.";
+    TOOLCHAIN_MISSING = "MPKG-C22", "The guest toolchain is incomplete",
+        "Guests are built with pinned tools, so that the same source gives the same bytes everywhere. They live in one \
+         folder, which `--toolchain` or MPKG_TOOLCHAIN names.",
+        "Fetch the toolchain as the message says.";
+    TOOL_FAILED = "MPKG-C23", "A build tool failed",
+        "The compiler or bundler refused the project's source. What it said stands above the error.",
+        "Fix the source; `--verbose` shows everything the tools print.";
+    PROJECT = "MPKG-C24", "The project cannot be built as it is",
+        "A build file (Cargo.toml, package.json) asks for something that does not give a Mini App.",
+        "Change what the message names; `mpkg new` makes a project that builds, to compare with.";
+    COMPONENTIZE = "MPKG-C25", "The compiled code is no component",
+        "The compiler's output could not be wrapped into a WebAssembly component with the bridge's interfaces.",
+        "Use the SDK of the same version as mpkg.";
+    KEY_SOURCE = "MPKG-C30", "The key's source gives no key",
+        "A key is read from a file, from standard input (`-`) or from an environment variable (`env:NAME`), never from \
+         the command line itself, where other users could see it.",
+        "Check the variable's name or the file.";
+    KEY_KIND = "MPKG-C31", "The wrong kind of key",
+        "Signing needs a private key; verifying needs a public key or a root document. A private key is refused where \
+         a public one is enough, so that it does not travel to machines that need only verify.",
+        "Pass the other file: KEY is private, KEY.pub public, KEY.root.json the publisher's root.";
+    TRUST = "MPKG-C32", "Nothing to trust",
+        "A signature proves only who signed. Without a pinned publisher anyone's signature would do.",
+        "Pass `--trust` with the publisher's root document or public key, got from them and not from the package.";
+    NOT_LAUNCHED = "MPKG-C40", "The app was not launched",
+        "The host runtime refused or failed to start the app. Its reason has a code of its own where there is one.",
+        "Look at the reason.";
+    CALL_FAILED = "MPKG-C41", "The app answered with an error",
+        "The call arrived and the app, or the host on its behalf, answered with a JSON-RPC error.",
+        "Look at the error's code: docs/errors.md lists the host's own.";
+    PERMISSION = "MPKG-C42", "A permission is not granted",
+        "A required permission was denied, so the app was not launched.",
+        "Pass `--allow PERMISSION` or `--allow all`, or answer the question on a terminal.";
+    INTERNAL = "MPKG-C99", "A bug in mpkg",
+        "The program ran into something that its authors thought impossible.",
+        "Report it with the command you typed.";
+}
+
+/// The JSON-RPC error codes of the bridge, as docs/errors.md has them.
+pub(crate) const RPC_CODES: &[(i64, &str, &str)] = &[
+    (-32700, "parse_error", "The message is not JSON."),
+    (-32600, "invalid_request", "The message is JSON, but no JSON-RPC 2.0 request."),
+    (-32601, "method_not_found", "No such method. Check its name against the table of permissions and methods."),
+    (-32602, "invalid_params", "The parameters are not what the method takes."),
+    (-32603, "internal_error", "The host failed. The call may or may not have had an effect."),
+    (-32001, "permission_denied", "The app lacks the permission; data.permission names it and data.reason tells why."),
+    (-32002, "unavailable", "This host has no such bridge."),
+    (-32003, "quota_exceeded", "The app's storage is full; data tells used_bytes and quota_bytes."),
+    (-32004, "too_large", "The message, key or value is over its limit."),
+    (-32005, "rate_limited", "Too many calls at once or in a short time. Wait and try again."),
+    (-32006, "cancelled", "The call was cancelled, usually because the app is being stopped."),
+    (-32007, "timed_out", "The call took too long."),
+    (-32008, "refused", "A rule of the host forbids it, for example the network rules."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_order() {
+        assert!(RULES.windows(2).all(|pair| pair[0].code < pair[1].code));
+        assert!(RULES.iter().all(|rule| rule.code.starts_with("MPKG-C")));
+    }
+
+    #[test]
+    fn every_rule_is_used() {
+        let source: String = walkdir::WalkDir::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
+            .into_iter()
+            .filter_map(Result::ok)
+            .filter(|entry| entry.file_name() != "rules.rs" && entry.path().extension().is_some_and(|e| e == "rs"))
+            .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
+            .collect();
+        let rules = include_str!("rules.rs");
+        for rule in RULES {
+            let name = rules.lines().find(|line| line.contains(&format!("= \"{}\"", rule.code))).unwrap();
+            let name = name.split_whitespace().next().unwrap();
+            assert!(
+                source.contains(&format!("rules::{name}")) || source.contains(&format!("\"{}\"", rule.code)),
+                "{name} is used nowhere"
+            );
+        }
+    }
+
+    #[test]
+    fn every_code_has_a_rule() {
+        let pattern = |text: &str| -> Vec<String> {
+            text.match_indices("\"MPKG-C").map(|(at, _)| text[at + 1..at + 9].to_owned()).collect()
+        };
+        for code in pattern(include_str!("ops/build/error.rs")) {
+            assert!(RULES.iter().any(|rule| rule.code == code), "{code} is in no table");
+        }
+    }
+}
