@@ -6,27 +6,19 @@ use serde_json::{Value, json};
 
 use crate::text;
 
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Severity {
-    Error,
-    Warning,
-}
-
 /// All that was found in one file, in the order of the file.
 #[derive(Debug)]
 pub(crate) struct Findings {
     file: String,
     source: Vec<u8>,
-    severity: Severity,
     problems: Vec<Problem>,
 }
 
 impl Findings {
     /// `problems` in `source`, which people know as `file`.
-    pub(crate) fn new(file: String, source: Vec<u8>, severity: Severity, mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(file: String, source: Vec<u8>, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
-        Self { file, source, severity, problems }
+        Self { file, source, problems }
     }
 
     /// One JSON object for each problem.
@@ -38,6 +30,7 @@ impl Findings {
         let (line, column) = line_col(&self.source, problem.span.start);
         json!({
             "code": problem.code,
+            "severity": if problem.is_error() { "error" } else { "warning" },
             "message": problem.message,
             "pointer": problem.path,
             "at": { "file": self.file, "line": line, "column": column },
@@ -60,10 +53,7 @@ impl Findings {
         let file = text::one_line(&self.file);
         let mut page = String::new();
         for problem in &self.problems {
-            let level = match self.severity {
-                Severity::Error => Level::ERROR,
-                Severity::Warning => Level::WARNING,
-            };
+            let level = if problem.is_error() { Level::ERROR } else { Level::WARNING };
             let mut span = at(problem.span.start)..at(problem.span.end);
             // An empty span at the end of the text still needs something to point at.
             if span.is_empty() {

@@ -33,12 +33,7 @@ pub(crate) enum Secrecy {
 /// `replace` off, a file that is there stays and the exit status says conflict.
 pub(crate) fn write(path: &Path, bytes: &[u8], secrecy: Secrecy, replace: bool) -> Outcome {
     let failed = |error: std::io::Error| Failure::write(path, &error);
-    match std::fs::metadata(path) {
-        Ok(there) if there.is_dir() => return Err(failed(std::io::ErrorKind::IsADirectory.into())),
-        // A rename would put a file in the place of /dev/null.
-        Ok(there) if !there.is_file() => return Err(failed(std::io::Error::other("it is not a regular file"))),
-        _ => {}
-    }
+    check_replaceable(path)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".mpkg-");
     #[cfg(unix)]
@@ -58,6 +53,25 @@ pub(crate) fn write(path: &Path, bytes: &[u8], secrecy: Secrecy, replace: bool) 
         Ok(_) => Ok(()),
         Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Err(exists(path)),
         Err(error) => Err(failed(error.error)),
+    }
+}
+
+/// Whether [`write`] with `replace` has a chance, before the work that gives the bytes is begun.
+pub(crate) fn check_target(path: &Path) -> Outcome {
+    let failed = |error: std::io::Error| Failure::write(path, &error);
+    if !std::fs::metadata(parent(path)).map_err(failed)?.is_dir() {
+        return Err(failed(std::io::ErrorKind::NotADirectory.into()));
+    }
+    check_replaceable(path)
+}
+
+fn check_replaceable(path: &Path) -> Outcome {
+    let failed = |error: std::io::Error| Failure::write(path, &error);
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_dir() => Err(failed(std::io::ErrorKind::IsADirectory.into())),
+        // A rename would put a file in the place of /dev/null.
+        Ok(there) if !there.is_file() => Err(failed(std::io::Error::other("it is not a regular file"))),
+        _ => Ok(()),
     }
 }
 

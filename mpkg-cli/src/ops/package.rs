@@ -1,0 +1,68 @@
+//! Opening a package file without trusting it.
+
+use std::path::{Path, PathBuf};
+
+use mpkg_package::container::{self, Container, ContainerError};
+use mpkg_package::digest::{Digest, identity};
+use mpkg_package::limits;
+use mpkg_package::signing::{Block, Split, SplitError, split};
+
+use crate::error::{Failure, Outcome};
+use crate::exit::Exit;
+use crate::ops::files;
+
+/// A file taken apart into package and signatures. Nothing about it is verified.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    path: PathBuf,
+    parts: Split,
+}
+
+impl Opened {
+    /// Reads a file and takes its signing block out.
+    pub(crate) fn read(path: &Path) -> Outcome<Self> {
+        let bytes = read_bytes(path)?;
+        let parts = split(bytes).map_err(|error| broken_end(path, &error))?;
+        Ok(Self { path: path.to_owned(), parts })
+    }
+
+    /// The package without signatures.
+    pub(crate) fn unsigned(&self) -> &[u8] {
+        &self.parts.unsigned
+    }
+
+    /// The signatures inside the file.
+    pub(crate) fn block(&self) -> Option<&Block> {
+        self.parts.block.as_ref()
+    }
+
+    /// What identifies it.
+    pub(crate) fn digest(&self) -> Digest {
+        identity(self.unsigned())
+    }
+
+    /// Its files, if it keeps the container's rules.
+    pub(crate) fn container(&self) -> Outcome<Container<'_>> {
+        container::read(self.unsigned()).map_err(|error| broken_container(&self.path, &error))
+    }
+}
+
+/// Reads a package file as it is. Of a file over the limit just enough is read for the package's own rules to refuse
+/// it.
+pub(crate) fn read_bytes(path: &Path) -> Outcome<Vec<u8>> {
+    files::read(path, limits::SIGNED as u64)
+}
+
+fn broken_end(path: &Path, error: &SplitError) -> Failure {
+    not_a_package(path, error.code(), &error.to_string(), error.offset())
+}
+
+fn broken_container(path: &Path, error: &ContainerError) -> Failure {
+    not_a_package(path, error.code(), &error.to_string(), error.offset())
+}
+
+fn not_a_package(path: &Path, code: &'static str, problem: &str, offset: usize) -> Failure {
+    Failure::with_code(code, Exit::Failed, format!("{} is not a package: {problem}", path.display()))
+        .hint(format!("`mpkg build` makes packages; `mpkg explain {code}` tells what this rule is for."))
+        .data("offset", offset)
+}
