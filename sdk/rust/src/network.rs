@@ -1,0 +1,105 @@
+//! HTTP requests to the hosts in the signed manifest. Permission `network`.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), mpkg_sdk::Error> {
+//! let answer = mpkg_sdk::network::Request::get("https://api.example.com/prices").header("accept", "text/plain").send()?;
+//! if answer.status == 200 { mpkg_sdk::log::info(&String::from_utf8_lossy(&answer.body)); }
+//! # Ok(()) }
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, base64, bridge};
+
+/// A request to be sent.
+#[derive(Debug, Clone, Serialize)]
+pub struct Request {
+    url: String,
+    method: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_ms: Option<u64>,
+}
+
+/// What the server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// Header names are in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The body, whole.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A request with any method.
+    pub fn new(method: &str, url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            method: method.to_owned(),
+            headers: BTreeMap::new(),
+            body_base64: None,
+            timeout_ms: None,
+        }
+    }
+
+    /// A GET request.
+    pub fn get(url: &str) -> Self {
+        Self::new("GET", url)
+    }
+
+    /// A POST request.
+    pub fn post(url: &str) -> Self {
+        Self::new("POST", url)
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: &[u8]) -> Self {
+        self.body_base64 = Some(base64::encode(body));
+        self
+    }
+
+    /// Sets the body to JSON, and the content type with it.
+    pub fn json<T: Serialize + ?Sized>(self, body: &T) -> Result<Self, Error> {
+        let text = serde_json::to_vec(body)
+            .map_err(|error| Error::Internal(format!("the body cannot be written as JSON: {error}")))?;
+        Ok(self.header("content-type", "application/json").body(&text))
+    }
+
+    /// How long to wait for the answer.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout_ms = Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Sends it. A status such as 404 is an answer, not an error.
+    pub fn send(&self) -> Result<Response, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            status: u16,
+            #[serde(default)]
+            headers: BTreeMap<String, String>,
+            #[serde(default)]
+            body_base64: String,
+        }
+        let answer: Answer = bridge::request(bridge::network, "network.fetch", self)?;
+        let body = base64::decode("network.fetch", &answer.body_base64)?;
+        Ok(Response { status: answer.status, headers: answer.headers, body })
+    }
+}

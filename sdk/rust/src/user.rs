@@ -1,0 +1,22 @@
+//! The user's profile. Permission `user.profile`.
+
+use serde::Deserialize;
+
+use crate::Error;
+use crate::bridge::{self, Empty};
+
+/// Who is using the app.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Profile {
+    /// An opaque name.
+    pub id: String,
+    /// As the user wants to be called.
+    pub display_name: String,
+    /// A BCP 47 tag, such as `de-CH`.
+    pub locale: String,
+}
+
+/// Who is using the app.
+pub fn profile() -> Result<Profile, Error> {
+    bridge::request(bridge::user_profile, "user.profile", &Empty {})
+}
