@@ -43,6 +43,9 @@ rules! {
     ASSET = "MPKG-C12", "A file cannot be packed",
         "Every file of a package must have one meaning on every system: plain names, no links, bounded sizes.",
         "Rename or remove the file, or replace the link by what it points to.";
+    MISSING_FILE = "MPKG-C13", "A file that the manifest names is missing",
+        "An icon or component that is named but not packed would fail on the user's device instead of here.",
+        "Put the file under `assets/`, or correct the name in the manifest.";
     NOT_A_PROJECT = "MPKG-C20", "Not a Mini App project",
         "A project has a manifest.json, and a Cargo.toml (Rust) or a package.json (JavaScript) beside it.",
         "Start one with `mpkg new`, or name the right folder.";
@@ -66,10 +69,6 @@ rules! {
         "A key is read from a file, from standard input (`-`) or from an environment variable (`env:NAME`), never from \
          the command line itself, where other users could see it.",
         "Check the variable's name or the file.";
-    KEY_KIND = "MPKG-C31", "The wrong kind of key",
-        "Signing needs a private key; verifying needs a public key or a root document. A private key is refused where \
-         a public one is enough, so that it does not travel to machines that need only verify.",
-        "Pass the other file: KEY is private, KEY.pub public, KEY.root.json the publisher's root.";
     TRUST = "MPKG-C32", "Nothing to trust",
         "A signature proves only who signed. Without a pinned publisher anyone's signature would do.",
         "Pass `--trust` with the publisher's root document or public key, got from them and not from the package.";

@@ -72,18 +72,18 @@ pub(crate) fn run(args: Build, printer: Printer) -> Outcome {
         None => {
             let dist = args.dir.join("dist");
             std::fs::create_dir_all(&dist).map_err(|error| Failure::write(&dist, &error))?;
-            let manifest = &product.source.manifest;
+            let manifest = product.source.manifest();
             dist.join(format!("{}-{}.mpkg", manifest.app_id, manifest.version.name))
         }
     };
     files::write(&out, &product.package, Secrecy::Public, true)?;
-    let warnings = product.source.findings(product.source.warnings.clone());
+    let warnings = product.source.findings(product.source.parsed.warnings.clone());
     printer.findings(&warnings);
     printer.result(&report(&product, out.display().to_string(), warnings.to_json()))
 }
 
 fn report(product: &Product, file: String, warnings: serde_json::Value) -> Report {
-    let manifest = &product.source.manifest;
+    let manifest = product.source.manifest();
     Report {
         file,
         app_id: manifest.app_id.to_string(),

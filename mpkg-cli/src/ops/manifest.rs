@@ -19,8 +19,7 @@ pub(crate) const NAME: &str = "manifest.json";
 pub(crate) struct Source {
     pub(crate) file: PathBuf,
     pub(crate) bytes: Vec<u8>,
-    pub(crate) manifest: Manifest,
-    pub(crate) warnings: Vec<Problem>,
+    pub(crate) parsed: Parsed,
 }
 
 impl Source {
@@ -30,9 +29,14 @@ impl Source {
         let limit = mpkg_manifest::json::Limits::MANIFEST.max_bytes as u64;
         let bytes = files::read(&file, limit)?;
         match Manifest::parse(&bytes) {
-            Ok(Parsed { manifest, warnings, .. }) => Ok(Self { file, bytes, manifest, warnings }),
+            Ok(parsed) => Ok(Self { file, bytes, parsed }),
             Err(problems) => Err(refuse(&file.display().to_string(), &bytes, problems, Exit::Failed)),
         }
+    }
+
+    /// The manifest itself.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.parsed.manifest
     }
 
     /// These problems with this manifest.

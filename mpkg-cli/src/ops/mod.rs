@@ -3,7 +3,9 @@
 pub(crate) mod build;
 pub(crate) mod explain;
 pub(crate) mod files;
+pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod manifest;
 pub(crate) mod new;
 pub(crate) mod package;
+pub(crate) mod sign;

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use mpkg_package::container::{self, Container, ContainerError};
+use mpkg_package::container::{self, Container};
+use mpkg_package::contents::ContentError;
 use mpkg_package::digest::{Digest, identity};
 use mpkg_package::limits;
-use mpkg_package::signing::{Block, Split, SplitError, split};
+use mpkg_package::signing::{Block, Split, split};
 
 use crate::error::{Failure, Outcome};
 use crate::exit::Exit;
-use crate::ops::files;
+use crate::ops::{files, manifest};
 
 /// A file taken apart into package and signatures. Nothing about it is verified.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl Opened {
     /// Reads a file and takes its signing block out.
     pub(crate) fn read(path: &Path) -> Outcome<Self> {
         let bytes = read_bytes(path)?;
-        let parts = split(bytes).map_err(|error| broken_end(path, &error))?;
+        let parts = split(bytes).map_err(|error| not_a_package(path, error.code(), &error.to_string(), error.offset()))?;
         Ok(Self { path: path.to_owned(), parts })
     }
 
@@ -43,7 +44,8 @@ impl Opened {
 
     /// Its files, if it keeps the container's rules.
     pub(crate) fn container(&self) -> Outcome<Container<'_>> {
-        container::read(self.unsigned()).map_err(|error| broken_container(&self.path, &error))
+        container::read(self.unsigned())
+            .map_err(|error| not_a_package(&self.path, error.code(), &error.to_string(), error.offset()))
     }
 }
 
@@ -53,12 +55,18 @@ pub(crate) fn read_bytes(path: &Path) -> Outcome<Vec<u8>> {
     files::read(path, limits::SIGNED as u64)
 }
 
-fn broken_end(path: &Path, error: &SplitError) -> Failure {
-    not_a_package(path, error.code(), &error.to_string(), error.offset())
-}
-
-fn broken_container(path: &Path, error: &ContainerError) -> Failure {
-    not_a_package(path, error.code(), &error.to_string(), error.offset())
+/// The failure for a package whose contents break a rule.
+pub(crate) fn refused_contents(path: &Path, unsigned: &[u8], error: ContentError, exit: Exit) -> Failure {
+    let code = error.code();
+    match error {
+        ContentError::Container(error) => not_a_package(path, code, &error.to_string(), error.offset()),
+        ContentError::Manifest(problems) => {
+            let source = container::read(unsigned).map(|container| container.manifest().to_vec()).unwrap_or_default();
+            manifest::refuse(&format!("{}:{}", path.display(), manifest::NAME), &source, problems, exit)
+        }
+        error => Failure::with_code(code, exit, format!("{}: {error}", path.display()))
+            .hint(format!("`mpkg explain {code}` tells what this rule is for.")),
+    }
 }
 
 fn not_a_package(path: &Path, code: &'static str, problem: &str, offset: usize) -> Failure {

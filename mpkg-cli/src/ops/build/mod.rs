@@ -69,11 +69,11 @@ fn pack(
 ) -> Outcome<Product> {
     let info = wasm::inspect(&component)
         .map_err(|error| Failure::with_code(error.code(), Exit::Failed, format!("the component is refused: {error}")))?;
-    agreement::check(&source, &info)?;
+    agreement::check(&source, &info, &assets)?;
     let component_size = component.len() as u64;
     let mut entries = vec![
         (manifest::NAME.to_owned(), source.bytes.clone()),
-        (source.manifest.mpkg.component.to_string(), component),
+        (source.manifest().mpkg.component.to_string(), component),
     ];
     entries.extend(assets);
     let package = container::write(&entries)

@@ -1,0 +1,63 @@
+//! `mpkg verify`
+
+use serde::Serialize;
+
+use crate::cli::Verify;
+use crate::error::Outcome;
+use crate::ops::{inspect, keys, sign};
+use crate::output::{Page, Printer, View};
+
+#[derive(Debug, Serialize)]
+struct Report {
+    file: String,
+    verified: bool,
+    app_id: String,
+    version: String,
+    release_seq: u64,
+    digest: String,
+    size: u64,
+    publisher: String,
+    key_ids: Vec<String>,
+    created: String,
+    signature: Option<String>,
+    permissions: Vec<inspect::Permission>,
+}
+
+impl View for Report {
+    fn human(&self, page: &mut Page) {
+        page.headline("Verified", &self.file);
+        page.field("app", &format!("{} {} (release {})", self.app_id, self.version, self.release_seq));
+        page.field("publisher", &self.publisher);
+        page.field("digest", &self.digest);
+        for key in &self.key_ids {
+            page.field("signed by", key);
+        }
+        page.field("created", &self.created);
+        if let Some(signature) = &self.signature {
+            page.field("signature", signature);
+        }
+        let names: Vec<&str> = self.permissions.iter().map(|permission| permission.name.as_str()).collect();
+        page.field("permissions", &if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    }
+}
+
+pub(crate) fn run(args: Verify, printer: Printer) -> Outcome {
+    let trusts = args.trust.iter().map(|text| keys::trust(text)).collect::<Outcome<Vec<_>>>()?;
+    let checked = sign::check(&args.file, &trusts, args.signature.as_deref())?;
+    let verified = &checked.verified;
+    let statement = verified.statement();
+    printer.result(&Report {
+        file: args.file.display().to_string(),
+        verified: true,
+        app_id: statement.app_id.clone(),
+        version: statement.version.clone(),
+        release_seq: statement.release_seq,
+        digest: format!("sha256:{}", verified.digest().sha256),
+        size: verified.digest().size,
+        publisher: verified.publisher().to_string(),
+        key_ids: verified.signers().iter().map(ToString::to_string).collect(),
+        created: statement.created.to_string(),
+        signature: checked.detached.map(|file| file.display().to_string()),
+        permissions: inspect::permissions(verified.manifest()),
+    })
+}
