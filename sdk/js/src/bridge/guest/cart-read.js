@@ -1,0 +1,1 @@
+export { call } from 'mpkg:bridge/cart-read@1.0.0';

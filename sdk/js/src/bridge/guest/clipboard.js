@@ -1,0 +1,1 @@
+export { call } from 'mpkg:bridge/clipboard@1.0.0';

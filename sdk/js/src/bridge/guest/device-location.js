@@ -1,0 +1,1 @@
+export { call } from 'mpkg:bridge/device-location@1.0.0';

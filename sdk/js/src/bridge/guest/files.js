@@ -1,0 +1,1 @@
+export { call } from 'mpkg:bridge/files@1.0.0';

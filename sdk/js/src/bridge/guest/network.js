@@ -1,0 +1,1 @@
+export { call } from 'mpkg:bridge/network@1.0.0';

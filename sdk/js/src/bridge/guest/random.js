@@ -1,0 +1,1 @@
+export { call } from 'mpkg:bridge/random@1.0.0';

@@ -1,0 +1,1 @@
+export { call } from 'mpkg:bridge/user-profile@1.0.0';

@@ -1,0 +1,3 @@
+/** The text on the clipboard. Permission `clipboard`, as for writing it. */
+export function read(): string;
+export function write(text: string): void;

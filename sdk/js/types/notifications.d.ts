@@ -1,0 +1,2 @@
+/** Shows a notification; returns its id. Permission `notifications`. */
+export function show(title: string, body: string): string;
