@@ -1,0 +1,30 @@
+//! The codes of the manifest rules, by name.
+
+pub(crate) const TYPE: &str = "MPKG-M01";
+pub(crate) const MISSING: &str = "MPKG-M02";
+pub(crate) const UNKNOWN_MEMBER: &str = "MPKG-M03";
+pub(crate) const COUNT: &str = "MPKG-M04";
+pub(crate) const DUPLICATE: &str = "MPKG-M05";
+pub(crate) const RANGE: &str = "MPKG-M06";
+pub(crate) const CHOICE: &str = "MPKG-M07";
+pub(crate) const TEXT: &str = "MPKG-M08";
+pub(crate) const APP_ID: &str = "MPKG-M09";
+pub(crate) const VERSION_NAME: &str = "MPKG-M10";
+pub(crate) const PATH: &str = "MPKG-M11";
+pub(crate) const SIZES: &str = "MPKG-M12";
+pub(crate) const COLOR: &str = "MPKG-M13";
+pub(crate) const LANGUAGE: &str = "MPKG-M14";
+pub(crate) const UNKNOWN_PERMISSION: &str = "MPKG-M15";
+pub(crate) const FREE_PERMISSION: &str = "MPKG-M16";
+pub(crate) const RESERVED_HOST_NAME: &str = "MPKG-M17";
+pub(crate) const OPTIONAL_NOT_ASKED: &str = "MPKG-M18";
+pub(crate) const NETWORK_HOSTS: &str = "MPKG-M19";
+pub(crate) const HOST_PATTERN: &str = "MPKG-M20";
+pub(crate) const ABI: &str = "MPKG-M21";
+pub(crate) const COMPONENT: &str = "MPKG-M22";
+pub(crate) const TARGET_BELOW_MIN: &str = "MPKG-M23";
+pub(crate) const SCOPE: &str = "MPKG-M24";
+pub(crate) const NO_REASON: &str = "MPKG-M50";
+pub(crate) const MISSPELT: &str = "MPKG-M51";
+pub(crate) const DEVICE_TYPE: &str = "MPKG-M52";
+pub(crate) const UNUSED_QUOTA: &str = "MPKG-M53";

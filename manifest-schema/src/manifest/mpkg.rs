@@ -1,0 +1,114 @@
+//! The vendor member `mpkg`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::host_pattern::HostPattern;
+use crate::path::PackagePath;
+use crate::permission::PermissionName;
+
+/// The one version of the interface between app and host that there is.
+pub const ABI: u32 = 1;
+/// Bytes in a page of WebAssembly memory.
+pub const WASM_PAGE_BYTES: u64 = 65_536;
+/// The most memory an app can ask for: one page less than a 32-bit memory can address, so that the number of bytes
+/// itself fits 32 bits everywhere.
+pub const MAX_MEMORY_BYTES: u64 = 65_535 * WASM_PAGE_BYTES;
+/// Storage and files quota of an app that does not say.
+pub const DEFAULT_QUOTA_BYTES: u64 = 1024 * 1024;
+/// The most storage, and the most files, an app can ask for.
+pub const MAX_QUOTA_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What mpkg needs beyond W3C. Members that it does not know are refused: a limit that is silently not applied because
+/// of a typing error is worse than none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mpkg {
+    /// The WebAssembly component in the package.
+    #[schemars(example = &"app.wasm")]
+    pub component: PackagePath,
+    /// Version of the interface between app and host.
+    #[schemars(range(min = 1, max = 1), example = 1)]
+    pub abi: u32,
+    /// Scope of the permission `network`, which needs it.
+    #[serde(default, skip_serializing_if = "Network::is_default")]
+    #[schemars(example = serde_json::json!({ "allow": ["api.example.com"] }))]
+    pub network: Network,
+    /// Scope of the permission `storage`.
+    #[serde(default, skip_serializing_if = "Storage::is_default")]
+    #[schemars(example = serde_json::json!({ "quota_bytes": 1_048_576 }))]
+    pub storage: Storage,
+    /// Scope of the permission `files`.
+    #[serde(default, skip_serializing_if = "Files::is_default")]
+    #[schemars(example = serde_json::json!({ "quota_bytes": 4_194_304 }))]
+    pub files: Files,
+    /// Limits below those that the host sets anyway.
+    #[serde(default, skip_serializing_if = "Limits::is_default")]
+    #[schemars(example = serde_json::json!({ "memory_bytes": 16_777_216 }))]
+    pub limits: Limits,
+    /// Those of `req_permissions` that the app can do without: they are asked for at first use, not before launch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), example = serde_json::json!(["device.location"]))]
+    pub optional_permissions: Vec<PermissionName>,
+}
+
+/// Scope of the permission `network`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Hosts that the app may talk to, each once.
+    #[schemars(length(max = 64), example = serde_json::json!(["api.example.com", "*.cdn.example.com"]))]
+    pub allow: Vec<HostPattern>,
+}
+
+/// Scope of the permission `storage`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// Bytes that keys and values may take together, for each user.
+    #[schemars(range(min = 1, max = MAX_QUOTA_BYTES), example = 1_048_576)]
+    pub quota_bytes: u64,
+}
+
+/// Scope of the permission `files`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    /// Bytes that the files may take together, for each user.
+    #[schemars(range(min = 1, max = MAX_QUOTA_BYTES), example = 4_194_304)]
+    pub quota_bytes: u64,
+}
+
+/// Limits below those that the host sets anyway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of memory that the app may take, a whole number of 64 KiB pages. The host's limit if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = WASM_PAGE_BYTES, max = MAX_MEMORY_BYTES), extend("multipleOf" = WASM_PAGE_BYTES), example = 16_777_216)]
+    pub memory_bytes: Option<u64>,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { quota_bytes: DEFAULT_QUOTA_BYTES }
+    }
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { quota_bytes: DEFAULT_QUOTA_BYTES }
+    }
+}
+
+macro_rules! is_default {
+    ($($name:ident)+) => {
+        $(impl $name {
+            fn is_default(&self) -> bool {
+                *self == Self::default()
+            }
+        })+
+    };
+}
+
+is_default!(Network Storage Files Limits);

@@ -1,0 +1,75 @@
+//! The vendor member `mpkg`, as far as it stands for itself; what it says about permissions is checked with those.
+
+use super::check::{At, Check, Known, Unknown};
+use crate::codes;
+use crate::manifest::{ABI, MAX_MEMORY_BYTES, MAX_QUOTA_BYTES, WASM_PAGE_BYTES};
+use crate::path::PackagePath;
+
+const MPKG: &[Known] = &[
+    ("component", true),
+    ("abi", true),
+    ("network", false),
+    ("storage", false),
+    ("files", false),
+    ("limits", false),
+    ("optional_permissions", false),
+];
+
+pub(super) fn mpkg(check: &mut Check, root: &At<'_>) {
+    let Some(at) = root.get("mpkg") else { return };
+    if !check.object(&at, MPKG, Unknown::Refuse) {
+        return;
+    }
+    component(check, &at);
+    abi(check, &at);
+    if let Some(network) = at.get("network") {
+        check.object(&network, &[("allow", true)], Unknown::Refuse);
+    }
+    for key in ["storage", "files"] {
+        if let Some(at) = at.get(key)
+            && check.object(&at, &[("quota_bytes", true)], Unknown::Refuse)
+        {
+            check.int(&at, "quota_bytes", 1, MAX_QUOTA_BYTES);
+        }
+    }
+    if let Some(at) = at.get("limits")
+        && check.object(&at, &[("memory_bytes", false)], Unknown::Refuse)
+    {
+        memory(check, &at);
+    }
+}
+
+fn component(check: &mut Check, mpkg: &At<'_>) {
+    if let Some(at) = mpkg.get("component")
+        && let Some(path) = check.parsed::<PackagePath>(&at)
+        && path.folded() == "manifest.json"
+    {
+        let message = format!("{} names the manifest itself", at.label());
+        check.push(
+            at.problem(codes::COMPONENT, message).expected("a WebAssembly component, such as `app.wasm`"),
+        );
+    }
+}
+
+fn abi(check: &mut Check, mpkg: &At<'_>) {
+    if let Some(number) = check.int(mpkg, "abi", 0, u32::MAX.into())
+        && number != u64::from(ABI)
+        && let Some(at) = mpkg.get("abi")
+    {
+        let message =
+            format!("{} is {number}, an interface that this version of mpkg does not know", at.label());
+        let problem = at.problem(codes::ABI, message).expected(format!("`{ABI}`"));
+        check.push(problem.suggestion(Some(ABI.to_string())));
+    }
+}
+
+fn memory(check: &mut Check, limits: &At<'_>) {
+    if let Some(bytes) = check.int(limits, "memory_bytes", WASM_PAGE_BYTES, MAX_MEMORY_BYTES)
+        && bytes % WASM_PAGE_BYTES != 0
+        && let Some(at) = limits.get("memory_bytes")
+    {
+        let message = format!("{} is {bytes}, not a whole number of pages", at.label());
+        let problem = at.problem(codes::RANGE, message).expected(format!("a multiple of {WASM_PAGE_BYTES}"));
+        check.push(problem.suggestion(Some(bytes.next_multiple_of(WASM_PAGE_BYTES).to_string())));
+    }
+}

@@ -1,0 +1,127 @@
+//! Permissions: the ones asked for, and what `mpkg` says about them.
+
+use std::collections::BTreeSet;
+
+use super::check::{At, Check, Unknown};
+use crate::codes;
+use crate::host_pattern::HostPattern;
+use crate::permission::{PermissionName, PermissionNameError, Risk};
+use crate::problem::quote;
+use crate::suggest::suggest;
+use crate::text::Text;
+
+/// The permissions that a manifest asks for.
+struct Asked<'n> {
+    /// Names as written, each with what was probably meant, so that one typing error does not cause a second complaint
+    /// about what hangs on that permission.
+    names: BTreeSet<String>,
+    /// The entry that asks for `network`.
+    network: Option<At<'n>>,
+}
+
+pub(super) fn permissions(check: &mut Check, root: &At<'_>) {
+    let asked = requests(check, root);
+    let Some(mpkg) = root.get("mpkg").filter(|at| at.node.as_object().is_some()) else { return };
+    optional(check, &mpkg, &asked);
+    network(check, &mpkg, &asked);
+    for key in ["storage", "files"] {
+        if let Some(at) = mpkg.get(key)
+            && !asked.names.contains(key)
+        {
+            let message = format!("{} sets a quota, but the permission `{key}` is not asked for", at.label());
+            let help = format!("add `{key}` to `req_permissions`, or remove this");
+            check.push(at.problem(codes::UNUSED_QUOTA, message).help(help).warning());
+        }
+    }
+}
+
+fn requests<'n>(check: &mut Check, root: &At<'n>) -> Asked<'n> {
+    let mut asked = Asked { names: BTreeSet::new(), network: None };
+    let mut names = Vec::new();
+    for at in check.list(root, "req_permissions", 0, 64) {
+        if !check.object(&at, &[("name", true), ("reason", false)], Unknown::Keep) {
+            continue;
+        }
+        let reason = at.get("reason");
+        check.member::<Text<200>>(&at, "reason");
+        let Some(name) = at.get("name") else { continue };
+        let Some(text) = check.string(&name) else { continue };
+        asked.names.insert(text.to_owned());
+        match text.parse::<PermissionName>() {
+            Ok(permission) => {
+                if permission.as_str() == "network" {
+                    asked.network = Some(name.clone());
+                }
+                let risk = permission.describe().risk;
+                if reason.is_none() && risk >= Risk::Sensitive {
+                    no_reason(check, &name, risk);
+                }
+            }
+            Err(error) => {
+                if let PermissionNameError::Unknown { suggestion: Some(meant), .. } = &error {
+                    asked.names.insert((*meant).to_owned());
+                }
+                check.refusal(&name, text, &error);
+            }
+        }
+        names.push(name);
+    }
+    check.unique(&names);
+    asked
+}
+
+fn no_reason(check: &mut Check, name: &At<'_>, risk: Risk) {
+    let text = name.node.as_str().unwrap_or_default();
+    let message = format!("`{text}` is a permission of {} risk, asked for without a `reason`", risk.as_str());
+    let help = "add a `reason`: users see it with the question, and refuse more often without one";
+    check.push(name.problem(codes::NO_REASON, message).help(help).warning());
+}
+
+fn optional(check: &mut Check, mpkg: &At<'_>, asked: &Asked<'_>) {
+    let items = check.list(mpkg, "optional_permissions", 0, 64);
+    for at in &items {
+        let Some(text) = check.string(at) else { continue };
+        if asked.names.contains(text) {
+            // Asked for and no permission: said there.
+            continue;
+        }
+        match text.parse::<PermissionName>() {
+            Ok(_) => {
+                let message = format!("{} is optional, but not asked for", quote(text));
+                let help = "optional permissions are those of `req_permissions` that the app can do without";
+                let problem = at.problem(codes::OPTIONAL_NOT_ASKED, message).help(help);
+                check.push(problem.suggestion(suggest(text, asked.names.iter().map(String::as_str))));
+            }
+            Err(error) => check.refusal(at, text, &error),
+        }
+    }
+    check.unique(&items);
+}
+
+fn network(check: &mut Check, mpkg: &At<'_>, asked: &Asked<'_>) {
+    let member = mpkg.get("network");
+    let hosts = member.as_ref().map(|at| check.list(at, "allow", 0, 64)).unwrap_or_default();
+    for host in &hosts {
+        check.parsed::<HostPattern>(host);
+    }
+    check.unique(&hosts);
+    let allow = member.as_ref().and_then(|at| at.get("allow"));
+    // Anything but a list was complained about already.
+    let listed = allow.as_ref().is_some_and(|at| at.node.as_array().is_none_or(|items| !items.is_empty()));
+    let told = member.is_some() && allow.is_none();
+    if let Some(at) = &asked.network
+        && !listed
+        && !told
+    {
+        let message = "the permission `network` is asked for, but `mpkg.network.allow` lists no hosts";
+        let problem = at.problem(codes::NETWORK_HOSTS, message);
+        check.push(problem.help("list the hosts that the app talks to in `mpkg.network.allow`"));
+    }
+    if let Some(at) = &allow
+        && !hosts.is_empty()
+        && !asked.names.contains("network")
+    {
+        let message = format!("{} lists hosts, but the permission `network` is not asked for", at.label());
+        check.push(at.problem(codes::NETWORK_HOSTS, message).help("add `network` to `req_permissions`"));
+    }
+}
