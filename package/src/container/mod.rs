@@ -1,0 +1,14 @@
+//! The canonical container: a ZIP that is a pure function of names and contents.
+
+mod entries;
+mod layout;
+mod read;
+mod tail;
+mod write;
+
+pub use entries::{EntryProblem, MANIFEST_NAME};
+pub use read::{Container, ContainerError, Entry, read};
+pub use write::{WriteError, write};
+
+pub(crate) use layout::END_LEN;
+pub(crate) use tail::Tail;

@@ -1,0 +1,261 @@
+//! Ed25519 keys: PKCS#8 PEM for the secret one, SPKI PEM for the public one.
+
+use std::fmt;
+
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{self, DecodePrivateKey as _, DecodePublicKey as _};
+use ed25519_dalek::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes, PublicKeyBytes};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::digest::Hash;
+use crate::limits;
+
+/// Why a key cannot be used. No variant carries bytes of a secret.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// Not PEM.
+    #[error("this is not a key file: it has no PEM block that begins with -----BEGIN")]
+    NotPem,
+    /// PEM, but of something else.
+    #[error("this is a {}, but a {wanted} is needed", .found.escape_debug())]
+    WrongKind {
+        /// The label found.
+        found: String,
+        /// The label needed.
+        wanted: &'static str,
+    },
+    /// Encrypted.
+    #[error("this secret key is encrypted, and this version cannot open it")]
+    Encrypted,
+    /// Not the DER of a key.
+    #[error("the key file is damaged: {reason}")]
+    Damaged {
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A key for another algorithm.
+    #[error("this is a key for another algorithm, only Ed25519 is supported")]
+    Algorithm,
+    /// The public half does not belong to the secret one.
+    #[error("the public half in the key file does not belong to the secret one")]
+    Mismatch,
+    /// Not a point, or not its one encoding.
+    #[error("these 32 bytes are not the encoding of an Ed25519 public key")]
+    NotAPoint,
+    /// A small-order point.
+    #[error("this public key has small order: signatures that anyone can write would verify under it")]
+    SmallOrder,
+    /// A point with a torsion component.
+    #[error("this public key has a torsion component: verifiers would disagree about its signatures")]
+    Torsion,
+    /// Too many bytes.
+    #[error("{size} bytes are too many for a key file, the limit is {}", limits::KEY_FILE)]
+    TooLarge {
+        /// Their number.
+        size: usize,
+    },
+    /// The system has no randomness.
+    #[error("the operating system gave no random bytes: {reason}")]
+    Random {
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl KeyError {
+    /// The rule's code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotPem => "MPKG-K01",
+            Self::WrongKind { .. } => "MPKG-K02",
+            Self::Encrypted => "MPKG-K03",
+            Self::Damaged { .. } => "MPKG-K04",
+            Self::Algorithm => "MPKG-K05",
+            Self::Mismatch => "MPKG-K06",
+            Self::NotAPoint => "MPKG-K07",
+            Self::SmallOrder => "MPKG-K08",
+            Self::Torsion => "MPKG-K09",
+            Self::TooLarge { .. } => "MPKG-K10",
+            Self::Random { .. } => "MPKG-K11",
+        }
+    }
+}
+
+const SECRET_LABEL: &str = "PRIVATE KEY";
+const PUBLIC_LABEL: &str = "PUBLIC KEY";
+const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
+
+/// SHA-256 of a raw public key. It helps to find a key and decides nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(pub Hash);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An Ed25519 public key that is canonically encoded, not of small order and free of torsion.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey(VerifyingKey);
+
+impl PublicKey {
+    /// Takes 32 raw bytes.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
+        let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
+        let point = key.to_edwards();
+        // A second encoding of one point would be a second key id, and count as a second signer.
+        if point.compress().as_bytes() != bytes {
+            return Err(KeyError::NotAPoint);
+        }
+        if point.is_small_order() {
+            return Err(KeyError::SmallOrder);
+        }
+        if !point.is_torsion_free() {
+            return Err(KeyError::Torsion);
+        }
+        Ok(Self(key))
+    }
+
+    /// Reads SPKI PEM.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        let block = pem_block(pem, PUBLIC_LABEL)?;
+        let raw = PublicKeyBytes::from_public_key_pem(block).map_err(|error| spki_error(&error))?;
+        Self::from_bytes(&raw.0)
+    }
+
+    /// Writes SPKI PEM.
+    pub fn to_pem(&self) -> String {
+        // Encoding 32 bytes into 44 cannot fail; an empty text would be refused by every reader.
+        PublicKeyBytes(self.to_bytes()).to_public_key_pem(LineEnding::LF).unwrap_or_default()
+    }
+
+    /// The raw bytes.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
+    /// Its id.
+    pub fn id(&self) -> KeyId {
+        KeyId(Hash::of(self.0.as_bytes()))
+    }
+
+    /// Whether this is a signature of the message, by the strict rules: canonical S, R not of small order, the
+    /// equation without cofactor. Never checked in a batch, which accepts signatures that this refuses.
+    pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        strict(&self.0, message, signature)
+    }
+}
+
+fn strict(key: &VerifyingKey, message: &[u8], signature: &[u8; 64]) -> bool {
+    key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.id())
+    }
+}
+
+/// An Ed25519 secret key. Its memory is wiped when it is dropped and its `Debug` shows the public id only.
+pub struct SecretKey(SigningKey);
+
+impl SecretKey {
+    /// Makes a new key from the operating system's randomness.
+    pub fn generate() -> Result<Self, KeyError> {
+        Self::generate_with(getrandom::fill)
+    }
+
+    /// Makes a new key from another source of randomness, such as a hardware one.
+    pub fn generate_with<E: fmt::Display>(
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Self, KeyError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        fill(seed.as_mut()).map_err(|error| KeyError::Random { reason: error.to_string() })?;
+        Ok(Self::from_seed(&seed))
+    }
+
+    /// The key of a 32-byte seed. For keys kept elsewhere, and for tests.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// Reads PKCS#8 PEM, with or without the public half.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        let block = pem_block(pem, SECRET_LABEL)?;
+        let pair = KeypairBytes::from_pkcs8_pem(block).map_err(|error| pkcs8_error(&error))?;
+        let key = SigningKey::from_bytes(&pair.secret_key);
+        // Signing with one half and publishing another leaks the secret half.
+        if pair.public_key.is_some_and(|public| public.0 != key.verifying_key().to_bytes()) {
+            return Err(KeyError::Mismatch);
+        }
+        Ok(Self(key))
+    }
+
+    /// Writes PKCS#8 PEM, version 1 without the public half, which every tool reads.
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        let pair = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
+        // Encoding 32 bytes into 48 cannot fail; an empty text would be refused by every reader.
+        pair.to_pkcs8_pem(LineEnding::LF).unwrap_or_default()
+    }
+
+    /// Its public half.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key())
+    }
+
+    /// Signs a message.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey({}, redacted)", self.public().id())
+    }
+}
+
+/// The file without blanks around it, when its label is the wanted one.
+fn pem_block<'a>(pem: &'a str, wanted: &'static str) -> Result<&'a str, KeyError> {
+    if pem.len() > limits::KEY_FILE {
+        return Err(KeyError::TooLarge { size: pem.len() });
+    }
+    let block = pem.trim_ascii();
+    let label = block
+        .strip_prefix("-----BEGIN ")
+        .and_then(|rest| rest.split_once("-----"))
+        .map(|(label, _)| label)
+        .ok_or(KeyError::NotPem)?;
+    if label == wanted {
+        return Ok(block);
+    }
+    if label == ENCRYPTED_LABEL && wanted == SECRET_LABEL {
+        return Err(KeyError::Encrypted);
+    }
+    Err(KeyError::WrongKind { found: label.chars().take(40).collect(), wanted })
+}
+
+fn pkcs8_error(error: &pkcs8::Error) -> KeyError {
+    match error {
+        pkcs8::Error::PublicKey(inner) => spki_error(inner),
+        other => KeyError::Damaged { reason: other.to_string() },
+    }
+}
+
+fn spki_error(error: &pkcs8::spki::Error) -> KeyError {
+    match error {
+        pkcs8::spki::Error::OidUnknown { .. } => KeyError::Algorithm,
+        other => KeyError::Damaged { reason: other.to_string() },
+    }
+}

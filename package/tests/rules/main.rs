@@ -1,0 +1,53 @@
+//! Every rule has an input that breaks it and nothing else, and there is no rule without one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod component;
+mod container;
+mod keys;
+mod root;
+mod signature;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+
+use mpkg_package::RULES;
+
+/// What a rule refuses: the rule's code, a name for the input, and the code it was refused with.
+pub(crate) type Case = (&'static str, &'static str, &'static str);
+
+/// The code of a refusal, or a word for there being none.
+#[macro_export]
+macro_rules! refused {
+    ($result:expr) => {
+        match $result {
+            Ok(_) => "accepted",
+            Err(error) => error.code(),
+        }
+    };
+}
+
+#[test]
+fn each_rule_refuses_what_it_is_for() {
+    let cases: Vec<Case> =
+        [container::cases(), signature::cases(), root::cases(), keys::cases(), component::cases()].concat();
+    let wrong: Vec<&Case> = cases.iter().filter(|(code, _, got)| code != got).collect();
+    assert!(wrong.is_empty(), "(rule, input, refused by): {wrong:#?}");
+
+    let triggered: BTreeSet<&str> = cases.iter().map(|(code, _, _)| *code).collect();
+    let table: BTreeSet<&str> = RULES.iter().map(|rule| rule.code).collect();
+    assert_eq!(triggered, table, "rules and cases are not the same set");
+    assert_eq!(table.len(), RULES.len(), "a code stands twice in the table");
+}
+
+#[test]
+fn the_table_is_fit_to_print() {
+    assert!(RULES.is_sorted_by_key(|rule| {
+        let order = "ZBSRKW".find(&rule.code[5..6]).unwrap();
+        (order, rule.code)
+    }));
+    for rule in RULES {
+        assert!(rule.attack.ends_with('.') && rule.fix.ends_with('.'), "{} has half a sentence", rule.code);
+        assert!(!rule.title.ends_with('.'), "the title of {} is a sentence", rule.code);
+    }
+}
