@@ -256,3 +256,29 @@ pub const RULES: &[Rule] = &[
         fix: "Add the permission to `req_permissions`, or remove the quota.",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::RULES;
+
+    /// Every code that is written down in this crate has a row, and every row a code.
+    #[test]
+    fn codes_and_rows_are_the_same() {
+        let sources = [include_str!("codes.rs"), include_str!("json/error.rs")];
+        let written: BTreeSet<&str> = sources
+            .iter()
+            .flat_map(|source| source.split('"'))
+            .filter(|text| text.starts_with("MPKG-"))
+            .collect();
+        let rows: BTreeSet<&str> = RULES.iter().map(|rule| rule.code).collect();
+        assert_eq!(rows.len(), RULES.len(), "a code has two rows");
+        assert_eq!(rows, written);
+        assert!(
+            RULES
+                .iter()
+                .all(|rule| !rule.title.is_empty() && !rule.attack.is_empty() && !rule.fix.is_empty())
+        );
+    }
+}

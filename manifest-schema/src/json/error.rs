@@ -168,17 +168,27 @@ impl JsonError {
     }
 
     pub(super) fn syntax(source: &[u8], offset: usize, error: &serde_json::Error) -> Self {
-        let hint = match source.get(offset) {
-            Some(b'/' | b'#') => Some("JSON has no comments; remove it"),
-            Some(b'\'') => Some("JSON strings stand in double quotes"),
-            Some(b'}' | b']') => Some("JSON allows no comma before a closing bracket"),
-            Some(b'\n' | b'\r' | b'\t') => Some("inside a string, write line breaks as \\n and tabs as \\t"),
-            _ => None,
+        if error.is_eof() {
+            let offset = source.trim_ascii_end().len();
+            let inside = bare_message(error).replace("EOF while parsing", "it ends inside");
+            let message = if offset == 0 { "it is empty".to_owned() } else { inside };
+            return Self::Syntax { offset, message, hint: None };
+        }
+        let before = source.get(..offset).unwrap_or_default().trim_ascii_end();
+        let (offset, message, hint) = match (source.get(offset), before.last()) {
+            // The parser stops at the bracket; the mistake is the comma before it.
+            (Some(b'}' | b']'), Some(b',')) => {
+                (before.len() - 1, "a comma before a closing bracket".to_owned(), Some("remove the comma"))
+            }
+            (Some(b'/' | b'#'), _) => (offset, bare_message(error), Some("JSON has no comments; remove it")),
+            (Some(b'\''), _) => (offset, bare_message(error), Some("JSON strings stand in double quotes")),
+            (Some(b'\n' | b'\r' | b'\t'), _) if bare_message(error).contains("control character") => (
+                offset,
+                bare_message(error),
+                Some("inside a string, write line breaks as \\n and tabs as \\t"),
+            ),
+            _ => (offset, bare_message(error), None),
         };
-        let message = bare_message(error);
-        // A closing bracket has other reasons than a comma too; only then is the hint true.
-        let hint = hint.filter(|hint| !hint.contains("comma") || message.contains("trailing comma"));
-        let hint = hint.filter(|hint| !hint.contains("\\n") || message.contains("control character"));
         Self::Syntax { offset, message, hint }
     }
 }

@@ -95,9 +95,17 @@ pub fn parse_all(bytes: &[u8], limits: Limits) -> Result<(Node, Vec<JsonError>),
 /// # Errors
 /// As [`parse`], or [`JsonError::Shape`] when the document is fine but is no `T`.
 pub fn read<T: DeserializeOwned>(bytes: &[u8], limits: Limits) -> Result<T, JsonError> {
-    parse(bytes, limits)?;
-    serde_json::from_slice(bytes).map_err(|error| {
-        let offset = error::offset_of(bytes, &error);
+    let node = parse(bytes, limits)?;
+    from_node(bytes, &node)
+}
+
+/// Reads `T` from the tree rather than from the text, so that both go by the same reading: to serde_json alone, `-0` is
+/// a float.
+pub(crate) fn from_node<T: DeserializeOwned>(source: &[u8], node: &Node) -> Result<T, JsonError> {
+    serde_json::from_value(node.to_value()).map_err(|error| {
+        // Only the text knows where; ask it again.
+        let offset =
+            serde_json::from_slice::<T>(source).err().map_or(0, |error| error::offset_of(source, &error));
         JsonError::Shape { offset, message: error::bare_message(&error) }
     })
 }

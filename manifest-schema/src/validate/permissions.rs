@@ -72,7 +72,8 @@ fn requests<'n>(check: &mut Check, root: &At<'n>) -> Asked<'n> {
 
 fn no_reason(check: &mut Check, name: &At<'_>, risk: Risk) {
     let text = name.node.as_str().unwrap_or_default();
-    let message = format!("`{text}` is a permission of {} risk, asked for without a `reason`", risk.as_str());
+    let class = if risk == Risk::High { "high-risk" } else { "sensitive" };
+    let message = format!("`{text}` is a {class} permission, asked for without a `reason`");
     let help = "add a `reason`: users see it with the question, and refuse more often without one";
     check.push(name.problem(codes::NO_REASON, message).help(help).warning());
 }

@@ -88,7 +88,7 @@ impl Refusal for PathError {
     }
 
     fn expected(&self) -> Option<&'static str> {
-        Some("the name of a file in the package, such as `assets/icon.png`")
+        Some("a path inside the package, such as `assets/icon.png`")
     }
 
     fn suggestion(&self, given: &str) -> Option<String> {
@@ -182,7 +182,7 @@ impl Refusal for PermissionNameError {
             Self::Unknown { .. } => {
                 Some("a permission of the vocabulary, or `host.` and the name of a host's service")
             }
-            Self::BadHostName { .. } => Some("such as `host.loyalty`"),
+            Self::BadHostName { .. } => Some("a name such as `host.loyalty`"),
             Self::Free { .. } | Self::Reserved { .. } => None,
         }
     }
