@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(i64);
 
-/// 0000-01-01T00:00:00Z and 9999-12-31T23:59:59Z: years of four digits.
-const RANGE: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+/// From 1970-01-01T00:00:00Z to 9998-12-31T23:59:59Z: years of four digits that every calendar library knows.
+const RANGE: std::ops::RangeInclusive<i64> = 0..=253_370_764_799;
 
 impl Time {
-    /// Seconds since 1970, if the year has four digits.
+    /// Seconds since 1970, in the years from 1970 to 9998.
     pub fn from_unix(seconds: i64) -> Option<Self> {
         (RANGE.contains(&seconds) && Timestamp::from_second(seconds).is_ok()).then_some(Self(seconds))
     }

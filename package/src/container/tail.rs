@@ -1,7 +1,7 @@
 //! The fixed-offset end of a package: the end record and where it says the central directory is.
 
+use super::error::ContainerError;
 use super::layout::{END, END_LEN};
-use super::read::ContainerError;
 use crate::bytes::{array, u16_at, u32_at};
 use crate::limits;
 

@@ -9,37 +9,38 @@ fn manifest() -> Raw {
     raw("manifest.json", "{}")
 }
 
-fn read(archive: &Archive) -> &'static str {
+fn read(archive: &Archive) -> String {
     refused!(container::read(&archive.build()))
 }
 
-fn names(names: &[&[u8]]) -> &'static str {
+fn names(names: &[&[u8]]) -> String {
     let others = names.iter().map(|name| raw(*name, "x"));
     read(&archive(std::iter::once(manifest()).chain(others).collect()))
 }
 
 /// One entry with one field wrong, behind a right manifest.
-fn entry(change: impl FnOnce(&mut Raw)) -> &'static str {
+fn entry(change: impl FnOnce(&mut Raw)) -> String {
     let mut entry = raw("a", "contents");
     change(&mut entry);
     read(&archive(vec![manifest(), entry]))
 }
 
 /// An archive of a right manifest with one field of the archive wrong.
-fn whole(change: impl FnOnce(&mut Archive)) -> &'static str {
+fn whole(change: impl FnOnce(&mut Archive)) -> String {
     let mut whole = archive(vec![manifest(), raw("a", "contents")]);
     change(&mut whole);
     read(&whole)
 }
 
-fn write(names: &[&str]) -> &'static str {
+fn write(names: &[&str]) -> String {
     let files: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, &b"x"[..])).collect();
     refused!(container::write(&files))
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let many: Vec<Raw> =
-        std::iter::once(manifest()).chain((0..limits::ENTRIES).map(|i| raw(format!("f{i:04}"), ""))).collect();
+    let many: Vec<Raw> = std::iter::once(manifest())
+        .chain((0..limits::ENTRIES).map(|i| raw(format!("f{i:04}"), "")))
+        .collect();
     let large = vec![0; limits::ENTRY + 1];
     let many_names: Vec<(String, &[u8])> = (0..=limits::ENTRIES).map(|i| (i.to_string(), &b""[..])).collect();
     let three = vec![0; limits::PACKAGE / 2];
@@ -94,7 +95,11 @@ pub(crate) fn cases() -> Vec<Case> {
         ("MPKG-Z14", "a large manifest", {
             read(&archive(vec![raw("manifest.json", vec![b' '; limits::MANIFEST + 1])]))
         }),
-        ("MPKG-Z14", "a size that is not there", entry(|e| (e.full, e.stored) = (Some(1 << 31), Some(1 << 31)))),
+        (
+            "MPKG-Z14",
+            "a size that is not there",
+            entry(|e| (e.full, e.stored) = (Some(1 << 31), Some(1 << 31))),
+        ),
         ("MPKG-Z15", "up", names(&[b"../a"])),
         ("MPKG-Z15", "absolute", names(&[b"/a"])),
         ("MPKG-Z15", "backslash", names(&[b"a\\b"])),
@@ -108,7 +113,11 @@ pub(crate) fn cases() -> Vec<Case> {
         ("MPKG-Z15", "not ASCII", names(&["é".as_bytes()])),
         ("MPKG-Z15", "nothing", names(&[b""])),
         ("MPKG-Z15", "256 bytes", names(&[&[b'a'; 256]])),
-        ("MPKG-Z15", "17 levels", names(&["a/".repeat(16).as_bytes(), b"a"].concat().chunks(33).collect::<Vec<_>>())),
+        (
+            "MPKG-Z15",
+            "17 levels",
+            names(&["a/".repeat(16).as_bytes(), b"a"].concat().chunks(33).collect::<Vec<_>>()),
+        ),
         ("MPKG-Z15", "written", write(&["manifest.json", "../a"])),
         ("MPKG-Z16", "twice", names(&[b"a", b"a"])),
         ("MPKG-Z16", "upper and lower case", names(&[b"A", b"a"])),
