@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::text::Shown;
 use data_encoding::BASE64;
 use mpkg_manifest::json::{self, JsonError};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub enum EnvelopeError {
         offset: usize,
     },
     /// Signed for another purpose.
-    #[error("the envelope holds {}, expected {expected}", .found.escape_debug())]
+    #[error("the envelope holds {}, expected {expected}", Shown(.found))]
     PayloadType {
         /// The type found.
         found: String,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::text::Shown;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{self, DecodePrivateKey as _, DecodePublicKey as _};
 use ed25519_dalek::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes, PublicKeyBytes};
@@ -20,7 +21,7 @@ pub enum KeyError {
     #[error("this is not a key file: it has no PEM block that begins with -----BEGIN")]
     NotPem,
     /// PEM, but of something else.
-    #[error("this is a {}, but a {wanted} is needed", .found.escape_debug())]
+    #[error("this is a {}, but a {wanted} is needed", Shown(.found))]
     WrongKind {
         /// The label found.
         found: String,

@@ -20,6 +20,7 @@ pub mod verify;
 pub mod wasm;
 
 mod bytes;
+mod text;
 
 pub use container::Container;
 pub use contents::{ContentError, Contents, check};

@@ -1,5 +1,6 @@
 //! The release statement: what a publisher signs.
 
+use crate::text::Shown;
 use mpkg_manifest::Manifest;
 use mpkg_manifest::json::{self, JsonError};
 use mpkg_manifest::permission::PermissionSet;
@@ -85,7 +86,7 @@ pub enum StatementError {
         real: Digest,
     },
     /// A member says something other than the manifest.
-    #[error("the release statement's {member} is {}, the manifest says {}", .stated.escape_debug(), .manifest.escape_debug())]
+    #[error("the release statement's {member} is {}, the manifest says {}", Shown(.stated), Shown(.manifest))]
     Disagrees {
         /// The member.
         member: Member,

@@ -28,7 +28,7 @@ pub enum VerifyError {
     #[error(transparent)]
     Split(#[from] SplitError),
     /// The detached signature file.
-    #[error("the signature file: {0}")]
+    #[error("{0}")]
     Detached(BlockError),
     /// It is not signed.
     #[error("the package is not signed")]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::text::Shown;
 use mpkg_manifest::{PackagePath, PathError};
 use thiserror::Error;
 
@@ -14,7 +15,7 @@ pub const MANIFEST_NAME: &str = "manifest.json";
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum EntryProblem {
     /// A name outside the closed set of safe ones.
-    #[error("the name {} cannot be used in a package: {problem}", .name.escape_debug())]
+    #[error("the name {} cannot be used in a package: {problem}", Shown(.name))]
     Name {
         /// The name; escape it before it reaches a terminal.
         name: String,

@@ -79,7 +79,9 @@ pub enum ContainerError {
         offset: usize,
     },
     /// A central header is missing or cut off, or there are more than the end record counts.
-    #[error("the central directory does not hold exactly {entries} headers: see byte {offset}")]
+    #[error(
+        "the end record counts {entries} entries, but the central directory holds something else: see byte {offset}"
+    )]
     Directory {
         /// The number the end record gives.
         entries: usize,

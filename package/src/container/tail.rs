@@ -63,6 +63,11 @@ fn missing_end(bytes: &[u8], end: usize) -> ContainerError {
     match window.windows(END.len()).rposition(|four| four == END) {
         Some(found) => {
             let found = from + found;
+            if u16_at(bytes, found + 20)
+                .is_some_and(|comment| found + END_LEN + usize::from(comment) == bytes.len())
+            {
+                return ContainerError::Comment { offset: found + 20 };
+            }
             ContainerError::EndNotLast { found, expected: end }
         }
         None => ContainerError::NoEnd { offset: end },

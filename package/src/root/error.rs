@@ -1,5 +1,6 @@
 //! Why a publisher root is refused.
 
+use crate::text::Shown;
 use mpkg_manifest::json::JsonError;
 use thiserror::Error;
 
@@ -21,13 +22,13 @@ pub enum RootError {
         offset: usize,
     },
     /// Another type of document.
-    #[error("this is a document of type {}, expected mpkg.root.v1", .found.escape_debug())]
+    #[error("this is a document of type {}, expected mpkg.root.v1", Shown(.found))]
     Type {
         /// The type found.
         found: String,
     },
     /// An algorithm that this version does not know.
-    #[error("key {key} is for the algorithm {}, this version knows ed25519", .algorithm.escape_debug())]
+    #[error("key {key} is for the algorithm {}, this version knows ed25519", Shown(.algorithm))]
     Algorithm {
         /// The key.
         key: KeyId,
@@ -51,7 +52,7 @@ pub enum RootError {
         real: KeyId,
     },
     /// A role that is missing or cannot be filled.
-    #[error("the role {} of the root cannot be used: {reason}", .role.escape_debug())]
+    #[error("the role {} of the root cannot be used: {reason}", Shown(.role))]
     Role {
         /// Its name.
         role: String,

@@ -8,6 +8,7 @@ pub use agreement::{Disagreement, agreement};
 pub use imports::{BRIDGE_MAJOR, Import, ImportKind, WASI_INTERFACES, WASI_MINOR};
 pub use inspect::{ComponentInfo, Memory, features, inspect};
 
+use crate::text::Shown;
 use thiserror::Error;
 
 /// Why a component is refused. Offsets are bytes from its start.
@@ -28,25 +29,25 @@ pub enum WasmError {
         message: String,
     },
     /// An import that no permission covers.
-    #[error("the component imports {}, which no Mini App can have", .name.escape_debug())]
+    #[error("the component imports {}, which no Mini App can have", Shown(.name))]
     UnknownImport {
         /// Its name.
         name: String,
     },
     /// An import from a bridge of another version.
-    #[error("the component imports {}, this version provides mpkg:bridge@{BRIDGE_MAJOR}", .name.escape_debug())]
+    #[error("the component imports {}, this version provides mpkg:bridge@{BRIDGE_MAJOR}", Shown(.name))]
     BridgeVersion {
         /// Its name.
         name: String,
     },
     /// A WASI interface outside the table.
-    #[error("the component imports {}, which is not among the WASI interfaces a Mini App can have", .name.escape_debug())]
+    #[error("the component imports {}, which is not among the WASI interfaces a Mini App can have", Shown(.name))]
     Wasi {
         /// Its name.
         name: String,
     },
     /// An import that is no interface.
-    #[error("the component imports {} as a {kind}, only interfaces can be imported", .name.escape_debug())]
+    #[error("the component imports {} as a {kind}, only interfaces can be imported", Shown(.name))]
     ImportKind {
         /// Its name.
         name: String,

@@ -57,7 +57,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ("MPKG-Z03", "no ZIP", refused!(container::read(&[0x50; 100]))),
         ("MPKG-Z03", "cut off before the end record", refused!(container::read(&zip[..last - 21]))),
         ("MPKG-Z04", "a byte behind", whole(|a| a.after = vec![0])),
-        ("MPKG-Z04", "a comment", whole(|a| a.comment = b"hello".to_vec())),
+        ("MPKG-Z05", "a comment", whole(|a| a.comment = b"hello".to_vec())),
         ("MPKG-Z05", "a comment's length alone", {
             let mut zip = zip.clone();
             zip[last] = 1;
