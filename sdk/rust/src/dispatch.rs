@@ -47,6 +47,11 @@ pub fn reply<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Internal(format!("the result is not JSON: {error}")))
 }
 
+/// Writes what a handler gave back, or its error.
+pub fn result<T: Serialize, E: Into<Error>>(result: Result<T, E>) -> Result<String, Error> {
+    reply(&result.map_err(Into::into)?)
+}
+
 /// No handler has this name: an error for a request, nothing at all for a notification.
 pub fn unknown(method: &str, methods: &[&str]) -> Result<String, Error> {
     if method.starts_with("lifecycle.") || method.starts_with("ui.") || method == "events.message" {

@@ -110,6 +110,13 @@ pub(crate) fn expand(attributes: TokenStream, item: TokenStream) -> Result<Token
         const _: () = {
             ::mpkg_sdk::export_app!(#app);
         };
+
+        // Natively nobody calls the app but its tests; without this the compiler would call it dead.
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn() = || {
+            let mut app = <#app as ::core::default::Default>::default();
+            let _ = <#app as ::mpkg_sdk::App>::handle(&mut app, "", "");
+        };
     })
 }
 
@@ -236,9 +243,7 @@ fn arm(handler: &Handler) -> TokenStream {
     let reply = match returns {
         Returns::Nothing => quote_spanned! { span => { #call; ::mpkg_sdk::dispatch::reply(&()) } },
         Returns::Value => quote_spanned! { span => ::mpkg_sdk::dispatch::reply(&#call) },
-        Returns::Result => quote_spanned! { span =>
-            ::mpkg_sdk::dispatch::reply(&#call.map_err(::mpkg_sdk::Error::from)?)
-        },
+        Returns::Result => quote_spanned! { span => ::mpkg_sdk::dispatch::result(#call) },
     };
     quote! { #name => #reply, }
 }
