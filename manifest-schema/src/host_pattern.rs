@@ -148,7 +148,7 @@ checked_string!(HostPattern, HostPatternError, check, {
     "type": "string",
     "description": "A host name in lower case, or `*.` and a host name. No address, port, user, scheme or path.",
     "maxLength": 253,
-    "pattern": "^(\\*\\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
+    "pattern": "^(\\*\\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 });
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 /// Text shown to users: not empty, at most `MAX` characters, no white space at either end, and without characters
 /// that could make a dialog say something else than what it says.
 ///
-/// Refused are control characters, line and paragraph separators, bidirectional embeddings, overrides and isolates,
-/// zero-width space, byte order mark and tag characters. Joiners stay allowed: Persian and emoji need them.
+/// Refused are control characters, line and paragraph separators, bidirectional embeddings, overrides and isolates, and
+/// characters without a glyph, such as zero-width space, soft hyphen, byte order mark and tags. Joiners stay allowed: Persian and emoji need them.
 ///
 /// ```
 /// use mpkg_manifest::Text;
@@ -73,8 +73,11 @@ impl TextError {
 pub fn is_unsafe_char(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
+            // Invisible: soft hyphen, joiner, fillers, vowel signs and separators that have no glyph.
+            '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{3164}'
+            | '\u{ffa0}' | '\u{200b}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+            // Line separators, bidirectional embeddings, overrides and isolates, invisible operators.
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
 pub(crate) fn check(text: &str, max: usize, line_breaks: bool) -> Result<(), TextError> {

@@ -129,8 +129,3 @@ impl Node {
         }
     }
 }
-
-/// Appends a token to a JSON pointer.
-pub(crate) fn push_token(pointer: &str, token: &str) -> String {
-    format!("{pointer}/{}", token.replace('~', "~0").replace('/', "~1"))
-}

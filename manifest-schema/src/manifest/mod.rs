@@ -64,10 +64,17 @@ pub struct Manifest {
     #[schemars(example = serde_json::json!({ "min_code": 1 }))]
     pub platform_version: PlatformVersion,
     /// Images that stand for the app, at least one.
-    #[schemars(length(min = 1, max = 64), example = serde_json::json!([{ "src": "assets/icon.png", "sizes": "48x48" }]))]
+    #[schemars(
+        length(min = 1, max = 64),
+        example = serde_json::json!([{ "src": "assets/icon.png", "sizes": "48x48" }])
+    )]
     pub icons: Vec<Icon>,
     /// Routes of the app's pages, each once; the first is where the app starts. The file extension may be left out.
-    #[schemars(length(min = 1, max = 1024), example = serde_json::json!(["pages/index", "pages/detail"]))]
+    #[schemars(
+        length(min = 1, max = 1024),
+        extend("uniqueItems" = true),
+        example = serde_json::json!(["pages/index", "pages/detail"])
+    )]
     pub pages: Vec<PackagePath>,
     /// Language of the texts in this manifest, as a BCP 47 tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +91,11 @@ pub struct Manifest {
     /// Devices that the app is made for; none given means any. W3C leaves the list open; common are `smartphone`,
     /// `tablet`, `tv`, `car`, `wearable` and `iot`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), example = serde_json::json!(["smartphone", "tablet"]))]
+    #[schemars(
+        length(max = 64),
+        extend("uniqueItems" = true),
+        example = serde_json::json!(["smartphone", "tablet"])
+    )]
     pub device_type: Vec<DeviceType>,
     /// Permissions that the app asks for, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -48,7 +48,11 @@ pub struct Mpkg {
     pub limits: Limits,
     /// Those of `req_permissions` that the app can do without: they are asked for at first use, not before launch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), example = serde_json::json!(["device.location"]))]
+    #[schemars(
+        length(max = 64),
+        extend("uniqueItems" = true),
+        example = serde_json::json!(["device.location"])
+    )]
     pub optional_permissions: Vec<PermissionName>,
 }
 
@@ -57,7 +61,11 @@ pub struct Mpkg {
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
     /// Hosts that the app may talk to, each once.
-    #[schemars(length(max = 64), example = serde_json::json!(["api.example.com", "*.cdn.example.com"]))]
+    #[schemars(
+        length(max = 64),
+        extend("uniqueItems" = true),
+        example = serde_json::json!(["api.example.com", "*.cdn.example.com"])
+    )]
     pub allow: Vec<HostPattern>,
 }
 
@@ -85,7 +93,11 @@ pub struct Files {
 pub struct Limits {
     /// Bytes of memory that the app may take, a whole number of 64 KiB pages. The host's limit if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = WASM_PAGE_BYTES, max = MAX_MEMORY_BYTES), extend("multipleOf" = WASM_PAGE_BYTES), example = 16_777_216)]
+    #[schemars(
+        range(min = WASM_PAGE_BYTES, max = MAX_MEMORY_BYTES),
+        extend("multipleOf" = WASM_PAGE_BYTES),
+        example = 16_777_216
+    )]
     pub memory_bytes: Option<u64>,
 }
 

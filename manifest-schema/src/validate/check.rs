@@ -84,14 +84,16 @@ impl Check {
             self.wrong_type(at, "an object");
             return false;
         };
+        let absent: Vec<Known> =
+            known.iter().filter(|(name, _)| at.node.get(name).is_none()).copied().collect();
         let mut meant = BTreeSet::new();
         for member in members {
             if !known.iter().any(|(name, _)| *name == member.key) {
-                meant.extend(self.unknown(at, member, known, unknown));
+                meant.extend(self.unknown(at, member, known, &absent, unknown));
             }
         }
-        for (name, _) in known.iter().filter(|(name, required)| *required && !meant.contains(name)) {
-            if at.node.get(name).is_none() {
+        for (name, required) in &absent {
+            if *required && !meant.contains(name) {
                 let span = Span::new(at.node.span.start, at.node.span.start + 1);
                 let message = format!("{} has no member `{name}`", at.label());
                 self.push(
@@ -103,17 +105,17 @@ impl Check {
         true
     }
 
-    /// Complains about a member that is not known, and answers which one was probably meant.
+    /// Complains about a member that is not known, and answers which of the absent ones was probably meant.
     fn unknown(
         &mut self,
         at: &At<'_>,
         member: &Member,
         known: &[Known],
+        absent: &[Known],
         unknown: Unknown,
     ) -> Option<&'static str> {
-        let absent = known.iter().filter(|(name, _)| at.node.get(name).is_none());
-        let near = suggest(&member.key, absent.map(|(name, _)| *name));
-        let required = known.iter().any(|(name, required)| *required && Some(*name) == near);
+        let near = suggest(&member.key, absent.iter().map(|(name, _)| *name));
+        let required = absent.iter().any(|(name, required)| *required && Some(*name) == near);
         let key = quote(&member.key);
         let path = at.path.clone();
         let problem = match (unknown, near) {

@@ -23,11 +23,11 @@ pub(super) fn mpkg(check: &mut Check, root: &At<'_>) {
     component(check, &at);
     abi(check, &at);
     if let Some(network) = at.get("network") {
-        check.object(&network, &[("allow", true)], Unknown::Refuse);
+        check.object(&network, &[("allow", false)], Unknown::Refuse);
     }
     for key in ["storage", "files"] {
         if let Some(at) = at.get(key)
-            && check.object(&at, &[("quota_bytes", true)], Unknown::Refuse)
+            && check.object(&at, &[("quota_bytes", false)], Unknown::Refuse)
         {
             check.int(&at, "quota_bytes", 1, MAX_QUOTA_BYTES);
         }

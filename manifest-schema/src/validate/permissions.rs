@@ -109,10 +109,8 @@ fn network(check: &mut Check, mpkg: &At<'_>, asked: &Asked<'_>) {
     let allow = member.as_ref().and_then(|at| at.get("allow"));
     // Anything but a list was complained about already.
     let listed = allow.as_ref().is_some_and(|at| at.node.as_array().is_none_or(|items| !items.is_empty()));
-    let told = member.is_some() && allow.is_none();
     if let Some(at) = &asked.network
         && !listed
-        && !told
     {
         let message = "the permission `network` is asked for, but `mpkg.network.allow` lists no hosts";
         let problem = at.problem(codes::NETWORK_HOSTS, message);
