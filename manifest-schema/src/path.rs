@@ -11,9 +11,9 @@ pub const MAX_PATH_SEGMENTS: usize = 16;
 
 /// The name of a file inside a package: ASCII segments `[A-Za-z0-9_][A-Za-z0-9._-]*` joined by `/`.
 ///
-/// Names are this narrow so that every file system and every archive reader sees the same ones: no way up (`..`), no
-/// absolute paths, no hidden files, no device names of Windows, no trailing dots that Windows drops, no Unicode that
-/// one system normalises and another does not.
+/// Names are this narrow so that every file system and every archive reader sees the same ones: no way up
+/// (`..`), no absolute paths, no hidden files, no device names of Windows, no trailing dots that Windows
+/// drops, no Unicode that one system normalises and another does not.
 ///
 /// ```
 /// use mpkg_manifest::PackagePath;
@@ -146,8 +146,8 @@ fn is_device(segment: &str) -> bool {
 
 checked_string!(PackagePath, PathError, PackagePath::check, {
     "type": "string",
-    "description": "The name of a file in the package: ASCII segments joined by `/`, none beginning with a dot or a \
-                    dash, none ending with a dot, no device names of Windows.",
+    "description": "The name of a file in the package: ASCII segments joined by `/`, none beginning with a \
+                    dot or a dash, none ending with a dot, no device names of Windows.",
     "maxLength": MAX_PATH_BYTES,
     "pattern": "^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_-])?(/[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_-])?)*$"
 });

@@ -107,8 +107,8 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// Quotes text from a manifest for a message: escaped, and cut when long, so that it can neither move a terminal's
-/// cursor nor reorder the sentence around it, nor drown it.
+/// Quotes text from a manifest for a message: escaped, and cut when long, so that it can neither move a
+/// terminal's cursor nor reorder the sentence around it, nor drown it.
 pub(crate) fn quote(text: &str) -> String {
     const LONGEST: usize = 64;
     let mut out = String::from("`");

@@ -31,8 +31,8 @@ impl Span {
 
 /// Line and column of a byte offset, both counted from 1, columns in characters (not bytes).
 ///
-/// An offset behind the end answers the position just behind the last character. Bytes that are not UTF-8 count
-/// as one column each, so that a complaint about such bytes can still be placed.
+/// An offset behind the end answers the position just behind the last character. Bytes that are not UTF-8
+/// count as one column each, so that a complaint about such bytes can still be placed.
 ///
 /// ```
 /// use mpkg_manifest::line_col;

@@ -1,6 +1,7 @@
 //! The plumbing that every checked string type shares.
 
-/// Conversions for a newtype over `String` whose values pass `$check: fn(&str) -> Result<(), $error>`, and its schema.
+/// Conversions for a newtype over `String` whose values pass `$check: fn(&str) -> Result<(), $error>`, and
+/// its schema.
 macro_rules! checked_string {
     ($name:ident, $error:ty, $check:path, $schema:tt) => {
         impl std::str::FromStr for $name {

@@ -2,8 +2,8 @@
 
 /// The candidate that `given` was most likely meant to be, or `None` when nothing is near.
 ///
-/// Near means: at most one edit away for each three characters, case and `-`, `_`, `.` not counted; failing that, one
-/// name begins with the other (`quota`, `quota_bytes`).
+/// Near means: at most one edit away for each three characters, case and `-`, `_`, `.` not counted; failing
+/// that, one name begins with the other (`quota`, `quota_bytes`).
 ///
 /// ```
 /// use mpkg_manifest::suggest;

@@ -8,11 +8,12 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// Text shown to users: not empty, at most `MAX` characters, no white space at either end, and without characters
-/// that could make a dialog say something else than what it says.
+/// Text shown to users: not empty, at most `MAX` characters, no white space at either end, and without
+/// characters that could make a dialog say something else than what it says.
 ///
-/// Refused are control characters, line and paragraph separators, bidirectional embeddings, overrides and isolates, and
-/// characters without a glyph, such as zero-width space, soft hyphen, byte order mark and tags. Joiners stay allowed: Persian and emoji need them.
+/// Refused are control characters, line and paragraph separators, bidirectional embeddings, overrides and
+/// isolates, and characters without a glyph, such as zero-width space, soft hyphen, byte order mark and tags.
+/// Joiners stay allowed: Persian and emoji need them.
 ///
 /// ```
 /// use mpkg_manifest::Text;
@@ -61,8 +62,8 @@ impl TextError {
     }
 }
 
-/// Whether a character must not be echoed to a person as it is: it could act on the terminal, hide, or reorder what
-/// stands around it.
+/// Whether a character must not be echoed to a person as it is: it could act on the terminal, hide, or
+/// reorder what stands around it.
 ///
 /// ```
 /// assert!(mpkg_manifest::is_unsafe_char('\u{1b}'));

@@ -1,4 +1,5 @@
-//! Manifests as data: `tests/valid` are accepted, `tests/invalid` refused, and what is said about each is a snapshot.
+//! Manifests as data: `tests/valid` are accepted, `tests/invalid` refused, and what is said about each is a
+//! snapshot.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

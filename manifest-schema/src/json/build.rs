@@ -1,7 +1,8 @@
 //! From raw values to nodes, with the strict profile's rules on the way.
 //!
-//! Each level is read by serde_json into the raw values of the level below, so a byte is read once per level around
-//! it; the depth limit bounds that. Nothing here recurses deeper than the limit either, whatever the input.
+//! Each level is read by serde_json into the raw values of the level below, so a byte is read once per level
+//! around it; the depth limit bounds that. Nothing here recurses deeper than the limit either, whatever the
+//! input.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,7 +33,8 @@ struct Builder<'a> {
     told: usize,
 }
 
-/// The way to a value, written out only when there is something to say about it: a key may be as long as the document.
+/// The way to a value, written out only when there is something to say about it: a key may be as long as the
+/// document.
 #[derive(Clone, Copy)]
 enum Path<'p> {
     Root,

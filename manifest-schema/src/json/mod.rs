@@ -1,8 +1,8 @@
 //! Strict JSON with spans.
 //!
-//! Two layers. *Syntax* is RFC 8259 as serde_json reads it, on UTF-8. The *strict profile* on top is what every signed
-//! or hashed document must keep: one meaning for one text, in every reader. serde_json is the only parser here; its
-//! borrowed `RawValue`s say where each value stands.
+//! Two layers. *Syntax* is RFC 8259 as serde_json reads it, on UTF-8. The *strict profile* on top is what
+//! every signed or hashed document must keep: one meaning for one text, in every reader. serde_json is the
+//! only parser here; its borrowed `RawValue`s say where each value stands.
 
 mod build;
 mod error;
@@ -47,8 +47,8 @@ pub fn check_syntax(bytes: &[u8]) -> Result<(), JsonError> {
     syntax(bytes).map(|_| ())
 }
 
-/// Parses under the strict profile: no byte order mark, no duplicate keys at any depth, no floats, integers within
-/// ±(2^53 - 1), bounded depth and length, nothing behind the value.
+/// Parses under the strict profile: no byte order mark, no duplicate keys at any depth, no floats, integers
+/// within ±(2^53 - 1), bounded depth and length, nothing behind the value.
 ///
 /// ```
 /// use mpkg_manifest::json::{self, Limits};
@@ -68,9 +68,9 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Node, JsonError> {
     }
 }
 
-/// Parses under the strict profile and goes on after what can be gone on after (duplicate keys, floats, integers out
-/// of range, lone surrogates), so that all of these can be told at once. The tree must not be used unless the list is
-/// empty.
+/// Parses under the strict profile and goes on after what can be gone on after (duplicate keys, floats,
+/// integers out of range, lone surrogates), so that all of these can be told at once. The tree must not be
+/// used unless the list is empty.
 ///
 /// # Errors
 /// What nothing can be read after: broken syntax, wrong encoding, too long, too deep.
@@ -99,8 +99,8 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8], limits: Limits) -> Result<T, Json
     from_node(bytes, &node)
 }
 
-/// Reads `T` from the tree rather than from the text, so that both go by the same reading: to serde_json alone, `-0` is
-/// a float.
+/// Reads `T` from the tree rather than from the text, so that both go by the same reading: to serde_json
+/// alone, `-0` is a float.
 pub(crate) fn from_node<T: DeserializeOwned>(source: &[u8], node: &Node) -> Result<T, JsonError> {
     serde_json::from_value(node.to_value()).map_err(|error| {
         // Only the text knows where; ask it again.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::strings::checked_string;
 
-/// A BCP 47 language tag, checked for its form (not against the registry): `en`, `en-GB`, `zh-Hant-TW`, `x-klingon`.
+/// A BCP 47 language tag, checked for its form (not against the registry): `en`, `en-GB`, `zh-Hant-TW`,
+/// `x-klingon`.
 ///
 /// ```
 /// use mpkg_manifest::Language;

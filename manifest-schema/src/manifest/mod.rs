@@ -38,8 +38,8 @@ pub type Extra = BTreeMap<String, serde_json::Value>;
 
 /// The manifest of a Mini App, `manifest.json`: a W3C MiniApp Manifest with the vendor member `mpkg`.
 ///
-/// Read it with [`Manifest::parse`]. Reading it with serde alone checks each value, but neither the strict JSON
-/// profile nor the rules between members.
+/// Read it with [`Manifest::parse`]. Reading it with serde alone checks each value, but neither the strict
+/// JSON profile nor the rules between members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "Mini App manifest")]
 pub struct Manifest {
@@ -69,7 +69,8 @@ pub struct Manifest {
         example = serde_json::json!([{ "src": "assets/icon.png", "sizes": "48x48" }])
     )]
     pub icons: Vec<Icon>,
-    /// Routes of the app's pages, each once; the first is where the app starts. The file extension may be left out.
+    /// Routes of the app's pages, each once; the first is where the app starts. The file extension may be
+    /// left out.
     #[schemars(
         length(min = 1, max = 1024),
         extend("uniqueItems" = true),
@@ -88,8 +89,8 @@ pub struct Manifest {
     #[serde(default)]
     #[schemars(example = &"light")]
     pub color_scheme: ColorScheme,
-    /// Devices that the app is made for; none given means any. W3C leaves the list open; common are `smartphone`,
-    /// `tablet`, `tv`, `car`, `wearable` and `iot`.
+    /// Devices that the app is made for; none given means any. W3C leaves the list open; common are
+    /// `smartphone`, `tablet`, `tv`, `car`, `wearable` and `iot`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -160,8 +161,8 @@ impl Manifest {
     /// ```
     ///
     /// # Errors
-    /// Answers every problem, warnings too (see [`Problem::severity`]), in the order in which they stand in the source.
-    /// At least one of them is an error.
+    /// Answers every problem, warnings too (see [`Problem::severity`]), in the order in which they stand in
+    /// the source. At least one of them is an error.
     pub fn parse(source: &[u8]) -> Result<Parsed, Vec<Problem>> {
         validate::manifest(source)
     }
@@ -213,8 +214,8 @@ impl Manifest {
                 }
                 Scope::Quota => ScopeValue::QuotaBytes(self.quota(name)),
             };
-            // Refuses only `network` without hosts, which parsing refuses too: an app that may reach no host does not
-            // have the permission.
+            // Refuses only `network` without hosts, which parsing refuses too: an app that may reach no host
+            // does not have the permission.
             let _ = set.insert(name.clone(), scope);
         }
         set

@@ -11,16 +11,16 @@ use crate::permission::PermissionName;
 pub const ABI: u32 = 1;
 /// Bytes in a page of WebAssembly memory.
 pub const WASM_PAGE_BYTES: u64 = 65_536;
-/// The most memory an app can ask for: one page less than a 32-bit memory can address, so that the number of bytes
-/// itself fits 32 bits everywhere.
+/// The most memory an app can ask for: one page less than a 32-bit memory can address, so that the number of
+/// bytes itself fits 32 bits everywhere.
 pub const MAX_MEMORY_BYTES: u64 = 65_535 * WASM_PAGE_BYTES;
 /// Storage and files quota of an app that does not say.
 pub const DEFAULT_QUOTA_BYTES: u64 = 1024 * 1024;
 /// The most storage, and the most files, an app can ask for.
 pub const MAX_QUOTA_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What mpkg needs beyond W3C. Members that it does not know are refused: a limit that is silently not applied because
-/// of a typing error is worse than none.
+/// What mpkg needs beyond W3C. Members that it does not know are refused: a limit that is silently not
+/// applied because of a typing error is worse than none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mpkg {
@@ -46,7 +46,8 @@ pub struct Mpkg {
     #[serde(default, skip_serializing_if = "Limits::is_default")]
     #[schemars(example = serde_json::json!({ "memory_bytes": 16_777_216 }))]
     pub limits: Limits,
-    /// Those of `req_permissions` that the app can do without: they are asked for at first use, not before launch.
+    /// Those of `req_permissions` that the app can do without: they are asked for at first use, not before
+    /// launch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

@@ -11,7 +11,8 @@ pub const MAX_VERSION_NAME_BYTES: usize = 64;
 /// Version of a release of the app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
-    /// The release sequence: it grows strictly from release to release, and is what protects against rollback.
+    /// The release sequence: it grows strictly from release to release, and is what protects against
+    /// rollback.
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64), example = 11)]
     pub code: u64,
     /// The version for people, as Semantic Versioning writes it.

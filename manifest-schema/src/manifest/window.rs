@@ -65,7 +65,8 @@ impl Default for Window {
             fullscreen: false,
             navigation_bar_background_color: Color("#000000".to_owned()),
             navigation_bar_text_style: NavigationTextStyle::White,
-            // W3C's algorithm says "default" here, its text gives no default: a window titled "default" helps nobody.
+            // W3C's algorithm says "default" here, its text gives no default: a window titled "default" helps
+            // nobody.
             navigation_bar_title_text: None,
             navigation_style: NavigationStyle::Default,
             on_reach_bottom_distance: 50,

@@ -3,8 +3,8 @@
 /// The WIT interface that carries every host's own methods.
 pub const HOST_INTERFACE: &str = "host";
 
-/// First parts of method names that a host's own service cannot have: a service `cart` would make `cart.checkout` a
-/// method of both `cart.write` and `host.cart`.
+/// First parts of method names that a host's own service cannot have: a service `cart` would make
+/// `cart.checkout` a method of both `cart.write` and `host.cart`.
 pub const RESERVED_NAMESPACES: &[&str] = &[
     "app",
     "cart",

@@ -1,4 +1,5 @@
-//! The permission vocabulary: what an app can ask for, what that means to its user, and which bridge methods it opens.
+//! The permission vocabulary: what an app can ask for, what that means to its user, and which bridge methods
+//! it opens.
 
 mod host;
 mod name;
@@ -124,7 +125,8 @@ pub fn by_name(name: &str) -> Option<&'static Spec> {
     VOCABULARY.iter().find(|spec| spec.name == name)
 }
 
-/// The built-in permission whose methods that WIT interface carries (`cart-read`). `host` carries any host's own.
+/// The built-in permission whose methods that WIT interface carries (`cart-read`). `host` carries any host's
+/// own.
 #[must_use]
 pub fn by_interface(interface: &str) -> Option<&'static Spec> {
     VOCABULARY.iter().find(|spec| spec.interface == interface)
@@ -163,7 +165,8 @@ pub fn interface_for(name: &str) -> Option<&'static str> {
 /// ```
 /// use mpkg_manifest::permission::{self, Risk};
 /// assert_eq!(permission::describe("payments.request").unwrap().risk, Risk::High);
-/// assert_eq!(permission::describe("host.loyalty").unwrap().sentence, "use the service `loyalty` of the app that hosts it");
+/// let own = permission::describe("host.loyalty").unwrap();
+/// assert_eq!(own.sentence, "use the service `loyalty` of the app that hosts it");
 /// ```
 #[must_use]
 pub fn describe(name: &str) -> Option<Description> {

@@ -7,7 +7,8 @@ use super::{Description, Spec, VOCABULARY, by_name, describe, interface_for};
 use crate::strings::checked_string;
 use crate::suggest::suggest;
 
-/// The name of a permission that an app can ask for: one of the vocabulary that is not free, or `host.<service>`.
+/// The name of a permission that an app can ask for: one of the vocabulary that is not free, or
+/// `host.<service>`.
 ///
 /// ```
 /// use mpkg_manifest::PermissionName;
@@ -118,7 +119,8 @@ fn check(name: &str) -> Result<(), PermissionNameError> {
 
 fn nearest(name: &str) -> Option<&'static str> {
     let askable = || VOCABULARY.iter().filter(|spec| !spec.free);
-    // Someone who writes a method means the permission that it is under, and `location` means `device.location`.
+    // Someone who writes a method means the permission that it is under, and `location` means
+    // `device.location`.
     askable()
         .find(|spec| spec.methods.contains(&name))
         .map(|spec| spec.name)

@@ -20,7 +20,8 @@ pub enum ScopeValue {
     QuotaBytes(u64),
 }
 
-/// Permissions with their scopes, in the order of their names. Serializes to canonical JSON: one text for one set.
+/// Permissions with their scopes, in the order of their names. Serializes to canonical JSON: one text for one
+/// set.
 ///
 /// ```
 /// use mpkg_manifest::{PermissionSet, ScopeValue};

@@ -237,8 +237,8 @@ impl Check {
         }
     }
 
-    /// The elements of a member that may be missing. Of a list that is too long only the first `max` are answered, so
-    /// that a hostile manifest cannot ask for a hundred thousand complaints.
+    /// The elements of a member that may be missing. Of a list that is too long only the first `max` are
+    /// answered, so that a hostile manifest cannot ask for a hundred thousand complaints.
     pub(super) fn list<'n>(&mut self, at: &At<'n>, key: &str, min: usize, max: usize) -> Vec<At<'n>> {
         let Some(at) = at.get(key) else { return Vec::new() };
         let Some(items) = at.node.as_array() else {

@@ -1,8 +1,8 @@
 //! Checking a manifest: every problem in one run.
 //!
-//! The checks walk the tree with spans and complain; the typed manifest is read by serde afterwards, only when there
-//! was nothing to refuse. One mistake should cause one complaint, so a check stays silent about what follows from
-//! something already said.
+//! The checks walk the tree with spans and complain; the typed manifest is read by serde afterwards, only
+//! when there was nothing to refuse. One mistake should cause one complaint, so a check stays silent about
+//! what follows from something already said.
 
 mod check;
 mod mpkg;
@@ -35,8 +35,8 @@ pub(crate) fn manifest(source: &[u8]) -> Result<Parsed, Vec<Problem>> {
     Err(finish(source, problems))
 }
 
-/// Puts problems in order, and their spans inside the source and on whole characters, so that whoever shows them can
-/// slice without a second look.
+/// Puts problems in order, and their spans inside the source and on whole characters, so that whoever shows
+/// them can slice without a second look.
 fn finish(source: &[u8], mut problems: Vec<Problem>) -> Vec<Problem> {
     let inside_character = |at: usize| source.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
     for problem in &mut problems {
@@ -55,7 +55,8 @@ fn finish(source: &[u8], mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-/// The types refuse what the checks let pass. Tests hold the two together; should they part, the document is refused.
+/// The types refuse what the checks let pass. Tests hold the two together; should they part, the document is
+/// refused.
 fn disagreement(error: &JsonError) -> Problem {
     let span = Span::new(error.offset(), error.offset() + 1);
     Problem::error(codes::TYPE, String::new(), span, error.to_string())

@@ -1,4 +1,5 @@
-//! The vendor member `mpkg`, as far as it stands for itself; what it says about permissions is checked with those.
+//! The vendor member `mpkg`, as far as it stands for itself; what it says about permissions is checked with
+//! those.
 
 use super::check::{At, Check, Known, Unknown};
 use crate::codes;

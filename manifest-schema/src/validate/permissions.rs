@@ -12,8 +12,8 @@ use crate::text::Text;
 
 /// The permissions that a manifest asks for.
 struct Asked<'n> {
-    /// Names as written, each with what was probably meant, so that one typing error does not cause a second complaint
-    /// about what hangs on that permission.
+    /// Names as written, each with what was probably meant, so that one typing error does not cause a second
+    /// complaint about what hangs on that permission.
     names: BTreeSet<String>,
     /// The entry that asks for `network`.
     network: Option<At<'n>>,

@@ -1,4 +1,5 @@
-//! How the errors of checked strings become problems: rule, what was expected, and a repaired value where there is one.
+//! How the errors of checked strings become problems: rule, what was expected, and a repaired value where
+//! there is one.
 
 use std::fmt::Display;
 use std::str::FromStr;

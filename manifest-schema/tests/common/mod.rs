@@ -20,7 +20,8 @@ pub fn inputs(folder: &str) -> Vec<(String, Vec<u8>)> {
     inputs
 }
 
-/// Problems as text: severity and code, from-to as line:column, pointer, the bytes pointed at, and what was said.
+/// Problems as text: severity and code, from-to as line:column, pointer, the bytes pointed at, and what was
+/// said.
 pub fn render(source: &[u8], problems: &[Problem]) -> String {
     let mut out = String::new();
     for problem in problems {
