@@ -104,10 +104,8 @@ fn directory<'a>(bytes: &'a [u8], tail: &Tail) -> Result<Vec<Entry<'a>>, Contain
             return Err(ContainerError::Sizes { index, stored, full, offset: at + 20 });
         }
         let name_end = at + CENTRAL_LEN + usize::from(field(28));
-        let raw = bytes.get(at + CENTRAL_LEN..name_end.min(tail.end)).unwrap_or_default();
-        if name_end > tail.end {
-            return Err(short(at + CENTRAL_LEN));
-        }
+        let name_bytes = bytes.get(at + CENTRAL_LEN..name_end).filter(|_| name_end <= tail.end);
+        let raw = name_bytes.ok_or(short(at + CENTRAL_LEN))?;
         let complaint = |problem| ContainerError::Entry { problem, offset: at };
         // A name that is not UTF-8 keeps its replacement characters, which no rule for names accepts.
         let lossy = String::from_utf8_lossy(raw);

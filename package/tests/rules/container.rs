@@ -1,5 +1,6 @@
 //! Archives that break one rule of the container each.
 
+use mpkg_package::signing::{self, Block};
 use mpkg_package::{container, limits};
 
 use crate::support::archive::{Archive, Raw, archive, raw};
@@ -37,6 +38,23 @@ fn write(names: &[&str]) -> String {
     refused!(container::write(&files))
 }
 
+/// An end record for no entries, at this offset.
+fn end(offset: usize) -> Vec<u8> {
+    let mut out = b"PK\x05\x06".to_vec();
+    out.extend_from_slice(&[0; 12]);
+    out.extend_from_slice(&(offset as u32).to_le_bytes());
+    out.extend_from_slice(&[0; 2]);
+    out
+}
+
+/// Reads an archive with one byte replaced, so far behind a signature.
+fn patched(zip: &[u8], signature: &[u8], behind: usize, byte: u8) -> String {
+    let mut zip = zip.to_vec();
+    let at = zip.windows(4).position(|four| four == signature).unwrap();
+    zip[at + behind] = byte;
+    refused!(container::read(&zip))
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let many: Vec<Raw> = std::iter::once(manifest())
         .chain((0..limits::ENTRIES).map(|i| raw(format!("f{i:04}"), "")))
@@ -45,7 +63,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let many_names: Vec<(String, &[u8])> = (0..=limits::ENTRIES).map(|i| (i.to_string(), &b""[..])).collect();
     let three = vec![0; limits::PACKAGE / 2];
     let too_much = [("manifest.json", &b"{}"[..]), ("a", &three), ("b", &three)];
-    let mark = mpkg_package::signing::MAGIC;
+    let mark = signing::MAGIC;
     let zip = archive(vec![manifest()]).build();
     let last = zip.len() - 1;
 
@@ -54,6 +72,14 @@ pub(crate) fn cases() -> Vec<Case> {
         ("MPKG-Z01", "21 bytes", refused!(container::read(&[0; 21]))),
         ("MPKG-Z02", "a byte too many", refused!(container::read(&vec![0; limits::PACKAGE + 1]))),
         ("MPKG-Z02", "written too large", refused!(container::write(&too_much))),
+        ("MPKG-Z02", "unsigned, with the size of a signed one", {
+            refused!(signing::split([vec![0; limits::PACKAGE], end(limits::PACKAGE)].concat()))
+        }),
+        ("MPKG-Z02", "too large without its block", {
+            let block = Block::new(vec![]).unwrap().to_bytes();
+            let directory = limits::PACKAGE + block.len();
+            refused!(signing::split([vec![0; limits::PACKAGE], block, end(directory)].concat()))
+        }),
         ("MPKG-Z03", "no ZIP", refused!(container::read(&[0x50; 100]))),
         ("MPKG-Z03", "cut off before the end record", refused!(container::read(&zip[..last - 21]))),
         ("MPKG-Z04", "a byte behind", whole(|a| a.after = vec![0])),
@@ -82,6 +108,8 @@ pub(crate) fn cases() -> Vec<Case> {
             a.directory_size = Some(size);
             read(&a)
         }),
+        ("MPKG-Z10", "a header without its signature", patched(&zip, b"PK\x01\x02", 0, b'X')),
+        ("MPKG-Z10", "a name that reaches into the end record", patched(&zip, b"PK\x01\x02", 28, 14)),
         ("MPKG-Z11", "encrypted", entry(|e| e.flags = 1)),
         ("MPKG-Z11", "UTF-8 names", entry(|e| e.flags = 0x800)),
         ("MPKG-Z11", "data descriptor", entry(|e| e.flags = 8)),

@@ -8,7 +8,7 @@ use mpkg_package::{
     PublicKey, ReleaseStatement, Root, SecretKey, Trust, limits, sign, verify, verify_detached,
 };
 
-use crate::support::{key, package, root, signed, time};
+use crate::support::{component, key, manifest, package, root, signed, time};
 use crate::{Case, refused};
 
 fn trust() -> Trust {
@@ -197,6 +197,23 @@ pub(crate) fn cases() -> Vec<Case> {
         ("MPKG-S08", "too long", {
             let text = String::from_utf8(statement().to_bytes()).unwrap();
             release(envelope((text + &" ".repeat(limits::STATEMENT)).into_bytes()).to_bytes())
+        }),
+        ("MPKG-S08", "too long to sign", {
+            let hosts: Vec<String> = (0..64)
+                .map(|i| {
+                    format!(
+                        r#""{}.{}.{}.{}.a{i:02}.example""#,
+                        "a".repeat(63),
+                        "b".repeat(63),
+                        "c".repeat(63),
+                        "d".repeat(48)
+                    )
+                })
+                .collect();
+            let bridge = "mpkg:bridge/network@1.0.0";
+            let text = manifest(&["network"]).replace(r#""a.example""#, &hosts.join(","));
+            let files = [("manifest.json", text.into_bytes()), ("app.wasm", component(&[bridge]))];
+            refused!(sign(&mpkg_package::container::write(&files).unwrap(), &key(), &root(), time()))
         }),
         ("MPKG-S09", "another publisher", says(|s| s.publisher = other_root.publisher_id())),
         ("MPKG-S10", "another root version", says(|s| s.root_version = 2)),
