@@ -1,0 +1,452 @@
+//! The host's data folder: installed packages, sequence floors, grants and the apps' key-value pairs.
+//!
+//! Everything small lives in one crash-safe database; packages are files named by their digest. The database locks
+//! its file, so two hosts cannot share a folder.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use mpkg_manifest::PermissionSet;
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+/// app id → [`Installed`] as JSON.
+const INSTALLED: TableDefinition<'_, &str, &str> = TableDefinition::new("installed");
+/// (publisher, app id) → the highest release sequence ever installed. Never removed: see `uninstall`.
+const FLOORS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("floors");
+/// (user, publisher/app id, permission) → [`StoredGrant`] as JSON.
+const GRANTS: TableDefinition<'_, (&str, &str, &str), &str> = TableDefinition::new("grants");
+/// (user, publisher/app id, key) → JSON text.
+const VALUES: TableDefinition<'_, (&str, &str, &str), &str> = TableDefinition::new("values");
+/// (user, publisher/app id) → (bytes, keys).
+const USAGE: TableDefinition<'_, (&str, &str), (u64, u64)> = TableDefinition::new("usage");
+
+/// Why the data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// Another process (or another `Host`) has it open.
+    #[error("The data folder {} is in use by another host.", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("{} cannot be used: {source}.", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The database failed.
+    #[error("The host's database failed: {0}.")]
+    Database(Box<redb::Error>),
+    /// A record is not what this version writes.
+    #[error("A record of the host's database is damaged: {0}.")]
+    Record(#[from] serde_json::Error),
+}
+
+macro_rules! from_database {
+    ($($error:ident)*) => {$(
+        impl From<redb::$error> for DataError {
+            fn from(error: redb::$error) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+from_database!(DatabaseError TransactionError TableError StorageError CommitError);
+
+/// Why a value was not stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreRefusal {
+    #[error("storing this would take {wanted} bytes of {quota}")]
+    Quota { used: u64, wanted: u64, quota: u64 },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreWriteError {
+    #[error(transparent)]
+    Refused(#[from] StoreRefusal),
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+/// What a host knows of an installed app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// The app's id.
+    pub app_id: String,
+    /// The publisher whose root signed it.
+    pub publisher: String,
+    /// Its version's name, as SemVer.
+    pub version: String,
+    /// Its release sequence.
+    pub release_seq: u64,
+    /// SHA-256 of the unsigned package, in hex: the package's identity.
+    pub digest: String,
+    /// Length of the unsigned package, in bytes.
+    pub size: u64,
+    /// Its manifest, byte for byte.
+    pub manifest: String,
+}
+
+impl Installed {
+    /// The publisher and app that grants and storage belong to.
+    pub(crate) fn owner(&self) -> String {
+        format!("{}/{}", self.publisher, self.app_id)
+    }
+}
+
+/// A decision that outlives an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredGrant {
+    pub(crate) decision: StoredDecision,
+    /// The permission with the scope that was shown to the user.
+    pub(crate) scope: PermissionSet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoredDecision {
+    Allow,
+    Block,
+    Revoked,
+}
+
+/// The (user, app) whose data is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Namespace {
+    pub(crate) user: String,
+    pub(crate) owner: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) bytes: u64,
+    pub(crate) keys: u64,
+}
+
+pub(crate) struct Data {
+    folder: PathBuf,
+    db: Database,
+}
+
+impl std::fmt::Debug for Data {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Data").field("folder", &self.folder).finish()
+    }
+}
+
+impl Data {
+    pub(crate) fn open(folder: &Path) -> Result<Self, DataError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DataError::Io { path, source }
+        };
+        for sub in ["packages", "native"] {
+            let path = folder.join(sub);
+            fs::create_dir_all(&path).map_err(io(&path))?;
+        }
+        restrict(folder).map_err(io(folder))?;
+        let db = Database::create(folder.join("host.redb")).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => DataError::InUse { path: folder.to_owned() },
+            other => other.into(),
+        })?;
+        let txn = db.begin_write()?;
+        txn.open_table(INSTALLED)?;
+        txn.open_table(FLOORS)?;
+        txn.open_table(GRANTS)?;
+        txn.open_table(VALUES)?;
+        txn.open_table(USAGE)?;
+        txn.commit()?;
+        Ok(Self { folder: folder.to_owned(), db })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes a file so that after a power cut it is there whole or not at all.
+    pub(crate) fn write_file(&self, path: &Path, parts: &[&[u8]]) -> Result<(), DataError> {
+        let io = |source| DataError::Io { path: path.to_owned(), source };
+        let parent = path.parent().unwrap_or(&self.folder);
+        let mut file = tempfile::NamedTempFile::new_in(parent).map_err(io)?;
+        for part in parts {
+            file.write_all(part).map_err(io)?;
+        }
+        file.as_file().sync_all().map_err(io)?;
+        file.persist(path).map_err(|e| io(e.error))?;
+        // The rename itself must reach the disk too.
+        fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)
+    }
+
+    pub(crate) fn package_path(&self, digest: &str) -> PathBuf {
+        self.folder.join("packages").join(format!("{digest}.mpkg"))
+    }
+
+    pub(crate) fn installed(&self, app_id: &str) -> Result<Option<Installed>, DataError> {
+        let table = self.db.begin_read()?.open_table(INSTALLED)?;
+        let record = table.get(app_id)?;
+        record.map(|json| Ok(serde_json::from_str(json.value())?)).transpose()
+    }
+
+    pub(crate) fn all_installed(&self) -> Result<Vec<Installed>, DataError> {
+        let table = self.db.begin_read()?.open_table(INSTALLED)?;
+        table.iter()?.map(|row| Ok(serde_json::from_str(row?.1.value())?)).collect()
+    }
+
+    pub(crate) fn floor(&self, publisher: &str, app_id: &str) -> Result<u64, DataError> {
+        let table = self.db.begin_read()?.open_table(FLOORS)?;
+        Ok(table.get((publisher, app_id))?.map_or(0, |floor| floor.value()))
+    }
+
+    /// Records an installation and raises the sequence floor, in one step and before the first run.
+    pub(crate) fn record_install(&self, app: &Installed) -> Result<(), DataError> {
+        let txn = self.db.begin_write()?;
+        {
+            let mut floors = txn.open_table(FLOORS)?;
+            let key = (app.publisher.as_str(), app.app_id.as_str());
+            let floor = floors.get(key)?.map_or(0, |floor| floor.value());
+            floors.insert(key, floor.max(app.release_seq))?;
+            txn.open_table(INSTALLED)?
+                .insert(app.app_id.as_str(), serde_json::to_string(app)?.as_str())?;
+        }
+        Ok(txn.commit()?)
+    }
+
+    /// Forgets an app, its grants and its data. The floor stays: or uninstalling would be the way to a rollback.
+    pub(crate) fn record_uninstall(&self, app: &Installed) -> Result<(), DataError> {
+        let owner = app.owner();
+        let txn = self.db.begin_write()?;
+        txn.open_table(INSTALLED)?.remove(app.app_id.as_str())?;
+        txn.open_table(GRANTS)?.retain(|(_, of, _), _| of != owner)?;
+        txn.open_table(VALUES)?.retain(|(_, of, _), _| of != owner)?;
+        txn.open_table(USAGE)?.retain(|(_, of), _| of != owner)?;
+        Ok(txn.commit()?)
+    }
+
+    pub(crate) fn grant(&self, of: &Namespace, permission: &str) -> Result<Option<StoredGrant>, DataError> {
+        let table = self.db.begin_read()?.open_table(GRANTS)?;
+        let record = table.get((of.user.as_str(), of.owner.as_str(), permission))?;
+        record.map(|json| Ok(serde_json::from_str(json.value())?)).transpose()
+    }
+
+    pub(crate) fn set_grant(
+        &self,
+        of: &Namespace,
+        permission: &str,
+        grant: &StoredGrant,
+    ) -> Result<(), DataError> {
+        let txn = self.db.begin_write()?;
+        txn.open_table(GRANTS)?.insert(
+            (of.user.as_str(), of.owner.as_str(), permission),
+            serde_json::to_string(grant)?.as_str(),
+        )?;
+        Ok(txn.commit()?)
+    }
+
+    pub(crate) fn kv_get(&self, of: &Namespace, key: &str) -> Result<Option<String>, DataError> {
+        let table = self.db.begin_read()?.open_table(VALUES)?;
+        Ok(table.get((of.user.as_str(), of.owner.as_str(), key))?.map(|value| value.value().to_owned()))
+    }
+
+    pub(crate) fn kv_usage(&self, of: &Namespace) -> Result<Usage, DataError> {
+        let table = self.db.begin_read()?.open_table(USAGE)?;
+        let (bytes, keys) =
+            table.get((of.user.as_str(), of.owner.as_str()))?.map_or((0, 0), |usage| usage.value());
+        Ok(Usage { bytes, keys })
+    }
+
+    pub(crate) fn kv_set(
+        &self,
+        of: &Namespace,
+        key: &str,
+        value: &str,
+        quota: u64,
+    ) -> Result<(), StoreWriteError> {
+        let (user, owner) = (of.user.as_str(), of.owner.as_str());
+        let size = |value: &str| (key.len() + value.len()) as u64;
+        let txn = self.db.begin_write().map_err(DataError::from)?;
+        let done = (|| {
+            let mut values = txn.open_table(VALUES)?;
+            let mut usages = txn.open_table(USAGE)?;
+            let (used, keys) = usages.get((user, owner))?.map_or((0, 0), |usage| usage.value());
+            let old = values.insert((user, owner, key), value)?.map(|old| size(old.value()));
+            let wanted = used.saturating_sub(old.unwrap_or(0)) + size(value);
+            if wanted > quota {
+                return Ok(Err(StoreRefusal::Quota { used, wanted, quota }));
+            }
+            usages.insert((user, owner), (wanted, keys + u64::from(old.is_none())))?;
+            Ok::<_, DataError>(Ok(()))
+        })()?;
+        // An uncommitted transaction is undone when it is dropped, the refused insert with it.
+        done?;
+        txn.commit().map_err(DataError::from)?;
+        Ok(())
+    }
+
+    pub(crate) fn kv_delete(&self, of: &Namespace, key: &str) -> Result<bool, DataError> {
+        let (user, owner) = (of.user.as_str(), of.owner.as_str());
+        let txn = self.db.begin_write()?;
+        let freed = {
+            let mut values = txn.open_table(VALUES)?;
+            let freed = values.remove((user, owner, key))?.map(|old| (key.len() + old.value().len()) as u64);
+            if let Some(freed) = freed {
+                let mut usages = txn.open_table(USAGE)?;
+                let (bytes, keys) = usages.get((user, owner))?.map_or((0, 0), |usage| usage.value());
+                usages.insert((user, owner), (bytes.saturating_sub(freed), keys.saturating_sub(1)))?;
+            }
+            freed
+        };
+        if freed.is_some() {
+            txn.commit()?;
+        }
+        Ok(freed.is_some())
+    }
+
+    /// Keys that begin with `prefix` and come after `after`, and whether there are more than `limit`.
+    pub(crate) fn kv_list(
+        &self,
+        of: &Namespace,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), DataError> {
+        let (user, owner) = (of.user.as_str(), of.owner.as_str());
+        let table = self.db.begin_read()?.open_table(VALUES)?;
+        let start = after.filter(|&after| after > prefix).unwrap_or(prefix);
+        let mut keys = Vec::new();
+        for row in table.range((user, owner, start)..)? {
+            let row = row?;
+            let (of_user, of_owner, key) = row.0.value();
+            if (of_user, of_owner) != (user, owner) || !key.starts_with(prefix) {
+                break;
+            }
+            if after == Some(key) {
+                continue;
+            }
+            if keys.len() == limit {
+                return Ok((keys, true));
+            }
+            keys.push(key.to_owned());
+        }
+        Ok((keys, false))
+    }
+}
+
+/// The folder holds other people's data and the key of the native-code cache: it is its owner's alone.
+#[cfg(unix)]
+fn restrict(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn restrict(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn namespace(user: &str) -> Namespace {
+        Namespace { user: user.into(), owner: "mp1x/com.example.app".into() }
+    }
+
+    #[test]
+    fn a_second_host_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = Data::open(folder.path()).unwrap();
+        assert!(matches!(Data::open(folder.path()), Err(DataError::InUse { .. })));
+    }
+
+    #[test]
+    fn survives_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        Data::open(folder.path()).unwrap().kv_set(&namespace("ann"), "k", "1", 100).unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        assert_eq!(data.kv_get(&namespace("ann"), "k").unwrap().as_deref(), Some("1"));
+        assert_eq!(data.kv_get(&namespace("bob"), "k").unwrap(), None);
+    }
+
+    #[test]
+    fn the_floor_outlives_the_app() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let app = Installed {
+            app_id: "com.example.app".into(),
+            publisher: "mp1x".into(),
+            version: "1.0.0".into(),
+            release_seq: 7,
+            digest: "00".into(),
+            size: 1,
+            manifest: "{}".into(),
+        };
+        data.record_install(&app).unwrap();
+        data.kv_set(&namespace("ann"), "k", "1", 100).unwrap();
+        data.record_uninstall(&app).unwrap();
+        assert_eq!(data.floor("mp1x", "com.example.app").unwrap(), 7);
+        assert_eq!(data.kv_get(&namespace("ann"), "k").unwrap(), None);
+        assert_eq!(data.kv_usage(&namespace("ann")).unwrap(), Usage::default());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Set(String, String),
+        Delete(String),
+        List(String, Option<String>, usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let key = "[ab]{1,3}";
+        prop_oneof![
+            (key, "[0-9]{1,20}").prop_map(|(k, v)| Step::Set(k, v)),
+            key.prop_map(Step::Delete),
+            ("[ab]{0,2}", proptest::option::of(key), 1usize..4).prop_map(|(p, a, l)| Step::List(p, a, l)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn behaves_like_a_map_with_a_quota(steps in proptest::collection::vec(step(), 1..30)) {
+            const QUOTA: u64 = 60;
+            let folder = tempfile::tempdir().unwrap();
+            let data = Data::open(folder.path()).unwrap();
+            let (of, other) = (namespace("ann"), namespace("anna"));
+            data.kv_set(&other, "ab", "0", QUOTA).unwrap();
+            let mut model = BTreeMap::<String, String>::new();
+            let bytes = |m: &BTreeMap<String, String>| m.iter().map(|(k, v)| (k.len() + v.len()) as u64).sum::<u64>();
+            for step in steps {
+                match step {
+                    Step::Set(k, v) => {
+                        let mut wanted = model.clone();
+                        wanted.insert(k.clone(), v.clone());
+                        let stored = data.kv_set(&of, &k, &v, QUOTA).is_ok();
+                        prop_assert_eq!(stored, bytes(&wanted) <= QUOTA);
+                        if stored { model = wanted }
+                    }
+                    Step::Delete(k) => {
+                        prop_assert_eq!(data.kv_delete(&of, &k).unwrap(), model.remove(&k).is_some());
+                    }
+                    Step::List(prefix, after, limit) => {
+                        let all: Vec<_> = model.keys()
+                            .filter(|k| k.starts_with(&prefix) && after.as_ref().is_none_or(|a| *k > a))
+                            .cloned().collect();
+                        let (keys, more) = data.kv_list(&of, &prefix, after.as_deref(), limit).unwrap();
+                        prop_assert_eq!(more, all.len() > limit);
+                        prop_assert_eq!(&keys[..], &all[..all.len().min(limit)]);
+                    }
+                }
+                let usage = data.kv_usage(&of).unwrap();
+                prop_assert_eq!(usage, Usage { bytes: bytes(&model), keys: model.len() as u64 });
+            }
+            prop_assert_eq!(data.kv_get(&other, "ab").unwrap().as_deref(), Some("0"));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Connects a component's imports to bridges: only those its manifest declares, and each behind its gate.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mpkg_manifest::permission;
+use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmStr};
+use wasmtime::{Engine, StoreContextMut};
+
+use crate::bridge::{Bridge, Caller, Handler};
+use crate::broker::{Declared, Gate, authorize};
+use crate::guest::Guest;
+use crate::rpc::{RpcError, code};
+
+/// The version of the bridge's WIT package that this host speaks; compatible imports match it.
+const BRIDGE_VERSION: &str = "1.0.0";
+
+/// `mpkg:bridge/types.rpc-error`.
+#[derive(Debug, Clone, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct WireError {
+    code: i32,
+    message: String,
+    data: Option<String>,
+}
+
+impl From<RpcError> for WireError {
+    fn from(error: RpcError) -> Self {
+        let data = error.data.map(|data| data.to_string());
+        Self { code: error.code, message: error.message, data }
+    }
+}
+
+impl From<WireError> for RpcError {
+    fn from(error: WireError) -> Self {
+        // What is not JSON is kept as a string: it is the guest's, and only shown.
+        let data = error.data.map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)));
+        Self { code: error.code, message: error.message, data }
+    }
+}
+
+/// All bridges of a host, by method.
+#[derive(Default)]
+pub(crate) struct Registry {
+    methods: BTreeMap<String, Provided>,
+    permissions: Vec<String>,
+}
+
+struct Provided {
+    permission: String,
+    place: usize,
+    handler: Arc<Handler>,
+}
+
+/// A bridge that cannot be registered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegisterError {
+    #[error("`{permission}` is neither a permission of the vocabulary nor `host.<name>`")]
+    UnknownPermission { permission: String },
+    #[error("method `{method}` does not belong under permission `{permission}`, or is there twice")]
+    Misplaced { permission: String, method: String },
+}
+
+impl Registry {
+    /// Adds a bridge; it replaces a built-in one with the same permission.
+    pub(crate) fn add(&mut self, bridge: Bridge) -> Result<(), RegisterError> {
+        let permission = bridge.permission().to_owned();
+        if permission::interface_for(&permission).is_none() {
+            return Err(RegisterError::UnknownPermission { permission });
+        }
+        if let Some(method) = bridge.misplaced() {
+            return Err(RegisterError::Misplaced { permission, method: method.to_owned() });
+        }
+        self.methods.retain(|_, provided| provided.permission != permission);
+        for (method, handler) in bridge.into_methods() {
+            let provided = Provided { permission: permission.clone(), place: 0, handler };
+            self.methods.insert(method, provided);
+        }
+        for (place, provided) in self.methods.values_mut().enumerate() {
+            provided.place = place;
+        }
+        if !self.permissions.contains(&permission) {
+            self.permissions.push(permission);
+        }
+        Ok(())
+    }
+
+    /// The methods, in the order of their places.
+    pub(crate) fn names(&self) -> Arc<[String]> {
+        self.methods.keys().cloned().collect()
+    }
+
+    pub(crate) fn provides(&self, permission: &str) -> bool {
+        self.permissions.iter().any(|p| p == permission)
+    }
+
+    /// A linker for one app version: the free interfaces and those of declared permissions, nothing else.
+    pub(crate) fn linker(&self, engine: &Engine, declared: &[Declared], wasi: bool) -> wasmtime::Result<Linker<Guest>> {
+        let mut linker = Linker::new(engine);
+        let mut interfaces = BTreeMap::<&str, Interface>::new();
+        for free in permission::VOCABULARY.iter().filter(|spec| spec.free) {
+            interfaces.entry(free.interface).or_default();
+        }
+        for wanted in declared {
+            if let Some(name) = permission::interface_for(wanted.name.as_str()) {
+                interfaces.entry(name).or_default();
+            }
+        }
+        for (method, provided) in &self.methods {
+            let Some(name) = permission::interface_for(&provided.permission) else { continue };
+            let Some(interface) = interfaces.get_mut(name) else { continue };
+            let gate = gate(&provided.permission, declared);
+            let endpoint =
+                Endpoint { gate, place: provided.place, handler: provided.handler.clone() };
+            interface.endpoints.push((method.as_str().into(), endpoint));
+        }
+        for (name, interface) in interfaces {
+            interface.link(&mut linker, name)?;
+        }
+        if wasi {
+            crate::wasi::add_to_linker(&mut linker)?;
+        }
+        Ok(linker)
+    }
+}
+
+fn gate(permission: &str, declared: &[Declared]) -> Gate {
+    if permission::by_name(permission).is_some_and(|spec| spec.free) {
+        return Gate::Free;
+    }
+    let index = declared.iter().position(|d| d.name.as_str() == permission);
+    index.and_then(|index| u8::try_from(index).ok()).map_or(Gate::Undeclared, Gate::Declared)
+}
+
+struct Endpoint {
+    gate: Gate,
+    place: usize,
+    handler: Arc<Handler>,
+}
+
+/// One imported interface of one app version.
+#[derive(Default)]
+struct Interface {
+    /// A handful at most: looking through them is faster than hashing.
+    endpoints: Vec<(Box<str>, Endpoint)>,
+}
+
+/// A call after its arguments were read: answered, or to go on without the guest's memory.
+enum Begun {
+    Answered(Result<String, RpcError>),
+    Waiting { index: usize, method: String, params: String },
+}
+
+impl Interface {
+    fn link(self, linker: &mut Linker<Guest>, name: &str) -> wasmtime::Result<()> {
+        let this = Arc::new(self);
+        linker.instance(&format!("mpkg:bridge/{name}@{BRIDGE_VERSION}"))?.func_wrap_async(
+            "call",
+            move |store: StoreContextMut<'_, Guest>, (method, params): (WasmStr, WasmStr)| {
+                let this = this.clone();
+                Box::new(async move {
+                    let caller = Caller { session: store.data().session.clone() };
+                    let begun = {
+                        let (method, params) = (method.to_str(&store)?, params.to_str(&store)?);
+                        this.begin(&caller, &method, params)
+                    };
+                    let answer = match begun {
+                        Begun::Answered(answer) => answer,
+                        Begun::Waiting { index, method, params } => {
+                            this.finish(caller, index, &method, params).await
+                        }
+                    };
+                    Ok((answer.map_err(WireError::from),))
+                })
+            },
+        )
+    }
+
+    /// Answers calls that are allowed and need no waiting, without copying the guest's strings.
+    fn begin(&self, caller: &Caller, method: &str, params: Cow<'_, str>) -> Begun {
+        let session = &caller.session;
+        let limit = session.message_bytes;
+        if params.len() > limit {
+            return Begun::Answered(Err(RpcError::too_large("The message", params.len(), limit)));
+        }
+        let Some(index) = self.endpoints.iter().position(|(name, _)| **name == *method) else {
+            return Begun::Answered(Err(self.no_such(method)));
+        };
+        let Some((_, endpoint)) = self.endpoints.get(index) else {
+            return Begun::Answered(Err(RpcError::internal()));
+        };
+        let open = match endpoint.gate {
+            Gate::Free => true,
+            Gate::Declared(permission) => session.permissions.is_effective(permission),
+            Gate::Undeclared => false,
+        };
+        match &*endpoint.handler {
+            Handler::Ready(handler) if open => {
+                Begun::Answered(endpoint.count(caller, handler(caller, &params)))
+            }
+            _ => Begun::Waiting { index, method: method.to_owned(), params: params.into_owned() },
+        }
+    }
+
+    async fn finish(
+        &self,
+        caller: Caller,
+        index: usize,
+        method: &str,
+        params: String,
+    ) -> Result<String, RpcError> {
+        let Some((_, endpoint)) = self.endpoints.get(index) else { return Err(RpcError::internal()) };
+        if let Err(denied) = authorize(&caller.session, endpoint.gate, method).await {
+            if let Some(counters) = caller.session.metrics.method(endpoint.place) {
+                counters.denied.fetch_add(1, Ordering::Relaxed);
+            }
+            return Err(denied);
+        }
+        // The host's copy counts as the guest's memory while the call lasts.
+        let Some(_hold) = caller.session.ledger.hold(params.len()) else {
+            return Err(RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message."));
+        };
+        let answer = match &*endpoint.handler {
+            Handler::Ready(handler) => handler(&caller, &params),
+            Handler::Later(handler) => handler(caller.clone(), params).await,
+        };
+        endpoint.count(&caller, answer)
+    }
+
+    #[cold]
+    fn no_such(&self, method: &str) -> RpcError {
+        if self.endpoints.is_empty() {
+            return RpcError::new(
+                code::UNAVAILABLE,
+                format!("This host has no bridge for `{}`.", method.escape_debug()),
+            );
+        }
+        RpcError::method_not_found(method)
+    }
+}
+
+impl Endpoint {
+    fn count(&self, caller: &Caller, answer: Result<String, RpcError>) -> Result<String, RpcError> {
+        let limit = caller.session.message_bytes;
+        let answer = match answer {
+            Ok(text) if text.len() > limit => Err(RpcError::too_large("The answer", text.len(), limit)),
+            other => other,
+        };
+        if let Some(counters) = caller.session.metrics.method(self.place) {
+            counters.calls.fetch_add(1, Ordering::Relaxed);
+            counters.errors.fetch_add(u64::from(answer.is_err()), Ordering::Relaxed);
+        }
+        answer
+    }
+}

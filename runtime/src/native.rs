@@ -1,0 +1,175 @@
+//! Compiled code: made from verified packages, kept in a private cache, loaded only when its seal is intact.
+//!
+//! This is the one module with `unsafe` code. The engine runs a deserialized image as it is, and accepts a bit-flipped
+//! one without complaint; so every file is sealed with a key that only this host has, and checked before it is loaded.
+
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::data::{Data, DataError};
+
+const SEAL: usize = blake3::OUT_LEN;
+
+/// Where compiled code comes from.
+#[derive(Debug)]
+pub(crate) struct NativeCache {
+    data: Arc<Data>,
+    key: [u8; 32],
+    /// Engine version, settings and target, as 16 hex digits: code for another engine is another file.
+    engine: String,
+}
+
+/// Whether code was compiled or found in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Compiled,
+    Cached,
+}
+
+impl NativeCache {
+    pub(crate) fn open(data: Arc<Data>, engine: &Engine) -> Result<Self, DataError> {
+        let path = data.folder().join("native.key");
+        let key = match fs::read(&path).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
+            Some(key) => key,
+            None => {
+                let mut key = [0; 32];
+                getrandom::fill(&mut key)
+                    .map_err(|e| DataError::Io { path: path.clone(), source: std::io::Error::other(e) })?;
+                data.write_file(&path, &[&key])?;
+                key
+            }
+        };
+        let mut hasher = Fingerprint(blake3::Hasher::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let engine = HEXLOWER.encode(hasher.0.finalize().as_bytes().get(..8).unwrap_or_default());
+        Ok(Self { data, key, engine })
+    }
+
+    /// The component of the package with this digest: from the cache if it is intact there, else compiled and
+    /// cached. Blocks for as long as a compile takes.
+    pub(crate) fn load(
+        &self,
+        engine: &Engine,
+        digest: &str,
+        component: &[u8],
+    ) -> wasmtime::Result<(Component, Origin)> {
+        let path = self.path(digest);
+        if let Some(component) = self.load_sealed(engine, &path, digest) {
+            return Ok((component, Origin::Cached));
+        }
+        let component = Component::new(engine, component)?;
+        match component.serialize() {
+            Ok(image) => {
+                // A cache that cannot be written costs time, not correctness.
+                if let Err(error) = self.data.write_file(&path, &[&self.seal(digest, &image), &image]) {
+                    tracing::warn!(%error, "compiled code could not be cached");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "compiled code could not be serialized"),
+        }
+        Ok((component, Origin::Compiled))
+    }
+
+    /// Removes the code of a package that is no longer installed.
+    pub(crate) fn forget(&self, digest: &str) {
+        let _ = fs::remove_file(self.path(digest));
+    }
+
+    fn path(&self, digest: &str) -> PathBuf {
+        self.data.folder().join("native").join(format!("{digest}-{}.bin", self.engine))
+    }
+
+    /// Binds the image to the package and the engine, so that one app's code cannot be passed off as another's.
+    fn seal(&self, digest: &str, image: &[u8]) -> [u8; SEAL] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        for part in [digest, &self.engine] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        hasher.update(image);
+        *hasher.finalize().as_bytes()
+    }
+
+    #[allow(unsafe_code, clippy::disallowed_methods)]
+    fn load_sealed(&self, engine: &Engine, path: &Path, digest: &str) -> Option<Component> {
+        let file = fs::read(path).ok()?;
+        let (seal, image) = file.split_at_checked(SEAL)?;
+        // blake3's comparison takes the same time for every wrong seal.
+        let expected = blake3::Hash::from_bytes(self.seal(digest, image));
+        if expected != blake3::Hash::from_bytes(seal.try_into().ok()?) {
+            tracing::warn!(path = %path.display(), "cached code has a broken seal; compiling again");
+            return None;
+        }
+        // SAFETY: `image` is in our own memory, where nobody can change it after the check, and its seal proves that
+        // this host wrote it as the output of `Component::serialize` for this very engine configuration.
+        let loaded = unsafe { Component::deserialize(engine, image) };
+        loaded.map_err(|error| tracing::warn!(%error, "cached code was not accepted; compiling again")).ok()
+    }
+}
+
+/// Feeds what is hashed to BLAKE3: the standard library's hasher promises nothing from one release to the next.
+struct Fingerprint(blake3::Hasher);
+
+impl Hasher for Fingerprint {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let hash = self.0.finalize();
+        hash.as_bytes().first_chunk::<8>().map_or(0, |head| u64::from_le_bytes(*head))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &[u8] = b"(component)";
+
+    fn cache() -> (tempfile::TempDir, Engine, NativeCache) {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::new(&crate::engine::config(Default::default()).unwrap()).unwrap();
+        let data = Arc::new(Data::open(folder.path()).unwrap());
+        let cache = NativeCache::open(data, &engine).unwrap();
+        (folder, engine, cache)
+    }
+
+    #[test]
+    fn the_second_load_is_from_the_cache() {
+        let (_folder, engine, cache) = cache();
+        assert_eq!(cache.load(&engine, "aa", EMPTY).unwrap().1, Origin::Compiled);
+        assert_eq!(cache.load(&engine, "aa", EMPTY).unwrap().1, Origin::Cached);
+        cache.forget("aa");
+        assert_eq!(cache.load(&engine, "aa", EMPTY).unwrap().1, Origin::Compiled);
+    }
+
+    #[test]
+    fn a_file_with_any_byte_changed_is_not_loaded() {
+        let (_folder, engine, cache) = cache();
+        cache.load(&engine, "aa", EMPTY).unwrap();
+        let path = cache.path("aa");
+        let good = fs::read(&path).unwrap();
+        for at in [0, SEAL - 1, SEAL, good.len() / 2, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(&path, &bad).unwrap();
+            assert!(cache.load_sealed(&engine, &path, "aa").is_none(), "byte {at}");
+        }
+        fs::write(&path, &good[..good.len() - 1]).unwrap();
+        assert!(cache.load_sealed(&engine, &path, "aa").is_none(), "truncated");
+    }
+
+    #[test]
+    fn one_apps_code_does_not_pass_for_anothers() {
+        let (_folder, engine, cache) = cache();
+        cache.load(&engine, "aa", EMPTY).unwrap();
+        fs::copy(cache.path("aa"), cache.path("bb")).unwrap();
+        assert_eq!(cache.load(&engine, "bb", EMPTY).unwrap().1, Origin::Compiled);
+    }
+}

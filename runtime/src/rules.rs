@@ -1,0 +1,165 @@
+//! The host's own rules and reasons, for `mpkg explain`. The formats' rules are in their crates.
+
+use mpkg_manifest::rules::Rule;
+
+/// Every code this crate gives.
+pub const RULES: &[Rule] = &[
+    Rule {
+        code: "MPKG-H01",
+        title: "The host's data folder works",
+        attack: "A host that cannot record a sequence floor or a grant must not act as if it had.",
+        fix: "Check that the folder exists, is writable, has space left, and is used by one host only.",
+    },
+    Rule {
+        code: "MPKG-H02",
+        title: "Somebody is trusted",
+        attack: "Without a pinned publisher, anybody's signature would do.",
+        fix: "Pin the publisher's root or key when the host is built.",
+    },
+    Rule {
+        code: "MPKG-H03",
+        title: "No rollback",
+        attack: "An old release with a known hole is still validly signed. Offering it again would bring the hole back.",
+        fix: "Install a release whose `version.code` is at least the highest this host has had.",
+    },
+    Rule {
+        code: "MPKG-H04",
+        title: "A release never changes",
+        attack: "Two packages under one release sequence let a publisher, or who stole its key, show different code to \
+                 different people.",
+        fix: "Raise `version.code` for every change.",
+    },
+    Rule {
+        code: "MPKG-H05",
+        title: "An app stays with its publisher",
+        attack: "Another publisher could take over an app's id, and with it the trust its users put in it.",
+        fix: "Uninstall the app first, which removes its data and grants, or choose another `app_id`.",
+    },
+    Rule {
+        code: "MPKG-H06",
+        title: "At most 64 permissions",
+        attack: "Nobody can judge a list that long, and a host keeps an app's grants in one word.",
+        fix: "Declare fewer permissions.",
+    },
+    Rule {
+        code: "MPKG-H10",
+        title: "The app is installed",
+        attack: "Only verified packages run.",
+        fix: "Install the package first.",
+    },
+    Rule {
+        code: "MPKG-H11",
+        title: "A user's id has 1 to 128 bytes",
+        attack: "An empty id would be shared by everybody who has none.",
+        fix: "Give each user an id of their own.",
+    },
+    Rule {
+        code: "MPKG-H12",
+        title: "Required permissions are granted",
+        attack: "An app must not run on permissions that its user refused.",
+        fix: "Grant the permission, or list it under `mpkg.optional_permissions` if the app can do without.",
+    },
+    Rule {
+        code: "MPKG-H13",
+        title: "Required permissions have a bridge",
+        attack: "An app that needs what a host does not have would fail later and less clearly.",
+        fix: "Add a bridge for the permission to the host, or make it optional in the manifest.",
+    },
+    Rule {
+        code: "MPKG-H14",
+        title: "Within the host's policy",
+        attack: "A manifest is a wish. The host decides how much memory and storage an app may have.",
+        fix: "Ask for less in the manifest, or raise the ceiling in the host's policy.",
+    },
+    Rule {
+        code: "MPKG-H15",
+        title: "Not too many instances",
+        attack: "Each instance costs memory; a loop of launches would use up the device.",
+        fix: "End instances that are not needed, or raise `Policy::instances`.",
+    },
+    Rule {
+        code: "MPKG-H16",
+        title: "The stored package is intact",
+        attack: "Somebody with access to the disk could swap a verified package for another.",
+        fix: "Install the package again.",
+    },
+    Rule {
+        code: "MPKG-H17",
+        title: "The component fits the engine",
+        attack: "A component that imports what the manifest does not declare is not linked at all.",
+        fix: "Build the package with this version's `mpkg build`, which checks the same things.",
+    },
+    Rule {
+        code: "MPKG-H20",
+        title: "Killed by the host",
+        attack: "A kill ends an instance whatever it does: spinning, waiting in a host call, or idle.",
+        fix: "Nothing: it was asked for.",
+    },
+    Rule {
+        code: "MPKG-H21",
+        title: "Unloaded",
+        attack: "An instance nobody uses holds memory that others could have.",
+        fix: "Nothing: launch it again when it is needed.",
+    },
+    Rule {
+        code: "MPKG-H22",
+        title: "The host shut down",
+        attack: "No instance outlives its host.",
+        fix: "Nothing.",
+    },
+    Rule {
+        code: "MPKG-H23",
+        title: "Memory cap",
+        attack: "One app could take the memory of all others. The cap counts all its memories, tables and messages \
+                 together, so that splitting them does not help.",
+        fix: "Use less memory, or ask for more with `mpkg.limits.memory_bytes` up to the host's ceiling.",
+    },
+    Rule {
+        code: "MPKG-H24",
+        title: "CPU budget",
+        attack: "An endless loop would heat the phone and starve the others. Waiting is not charged.",
+        fix: "Do less in one call: split the work, or store intermediate results.",
+    },
+    Rule {
+        code: "MPKG-H25",
+        title: "Time limit",
+        attack: "A call that never ends holds its place, and what it waits for, forever.",
+        fix: "Give up waiting earlier in the app; the limit includes time spent in host calls.",
+    },
+    Rule {
+        code: "MPKG-H26",
+        title: "Stack limit",
+        attack: "Endless recursion would overwrite what lies below the stack.",
+        fix: "Recurse less deeply, or use a loop with a list of its own.",
+    },
+    Rule {
+        code: "MPKG-H27",
+        title: "Message limit",
+        attack: "The host copies messages into its own memory; a huge one would use it up.",
+        fix: "Answer in parts.",
+    },
+    Rule {
+        code: "MPKG-H28",
+        title: "The app crashed",
+        attack: "A guest that panicked or read out of bounds is in an unknown state and is never entered again.",
+        fix: "Look at the app's log; the trap names what happened.",
+    },
+    Rule {
+        code: "MPKG-H29",
+        title: "The app exited",
+        attack: "A guest may end itself; its state is gone then.",
+        fix: "Launch it again.",
+    },
+    Rule {
+        code: "MPKG-H30",
+        title: "The call was answered with an error",
+        attack: "The app, or the host in its place, refused the call. The JSON-RPC code says which and why.",
+        fix: "See the list of JSON-RPC codes in docs/errors.md.",
+    },
+    Rule {
+        code: "MPKG-H31",
+        title: "Answers are JSON",
+        attack: "What a guest answers is passed on to others, who will parse it.",
+        fix: "Answer with JSON text of the type the caller expects.",
+    },
+];

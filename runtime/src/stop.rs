@@ -1,0 +1,110 @@
+//! Why an instance ended.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Why an instance is no more. Every way to end has its own variant, so that a host can decide on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StopReason {
+    /// The host asked for it.
+    #[error("killed: {why}")]
+    Killed {
+        /// The reason the host gave.
+        why: String,
+    },
+    /// The host unloaded it in good order.
+    #[error("unloaded")]
+    Unloaded,
+    /// The host is shutting down.
+    #[error("the host shut down")]
+    HostShutdown,
+    /// It trapped after the aggregate memory cap refused it more.
+    #[error("out of memory: it wanted {wanted} bytes in all, its cap is {cap}")]
+    Memory {
+        /// Bytes in all that the refused demand would have come to.
+        wanted: u64,
+        /// The cap, in bytes.
+        cap: u64,
+    },
+    /// One call used more CPU time than allowed.
+    #[error("out of CPU time: a call to `{method}` used more than {budget:?}")]
+    Cpu {
+        /// The method called.
+        method: String,
+        /// The budget per call.
+        budget: Duration,
+    },
+    /// One call took longer than allowed, waiting included.
+    #[error("timed out: a call to `{method}` took more than {limit:?}")]
+    Wall {
+        /// The method called.
+        method: String,
+        /// The limit per call.
+        limit: Duration,
+    },
+    /// It recursed deeper than its stack.
+    #[error("its stack overflowed in `{method}`")]
+    Stack {
+        /// The method called.
+        method: String,
+    },
+    /// It passed more to the host than a host call may carry.
+    #[error("a message in `{method}` was longer than {limit} bytes")]
+    Message {
+        /// The method called.
+        method: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// It trapped in another way: a panic, an out-of-bounds access, a division by zero.
+    #[error("it crashed in `{method}`: {trap}")]
+    Crashed {
+        /// The method called.
+        method: String,
+        /// What the engine reported.
+        trap: String,
+    },
+    /// It ended itself.
+    #[error("it exited with status {status}")]
+    Exited {
+        /// The status it gave.
+        status: i32,
+    },
+}
+
+impl StopReason {
+    /// The stable code, to look up with `mpkg explain`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Killed { .. } => "MPKG-H20",
+            Self::Unloaded => "MPKG-H21",
+            Self::HostShutdown => "MPKG-H22",
+            Self::Memory { .. } => "MPKG-H23",
+            Self::Cpu { .. } => "MPKG-H24",
+            Self::Wall { .. } => "MPKG-H25",
+            Self::Stack { .. } => "MPKG-H26",
+            Self::Message { .. } => "MPKG-H27",
+            Self::Crashed { .. } => "MPKG-H28",
+            Self::Exited { .. } => "MPKG-H29",
+        }
+    }
+
+    /// A short word for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Killed { .. } => "killed",
+            Self::Unloaded => "unloaded",
+            Self::HostShutdown => "shutdown",
+            Self::Memory { .. } => "memory",
+            Self::Cpu { .. } => "cpu",
+            Self::Wall { .. } => "wall",
+            Self::Stack { .. } => "stack",
+            Self::Message { .. } => "message",
+            Self::Crashed { .. } => "crashed",
+            Self::Exited { .. } => "exited",
+        }
+    }
+}

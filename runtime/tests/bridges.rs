@@ -1,0 +1,153 @@
+//! The built-in bridges, as a guest sees them.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{APP, Package, builder, call, host, host_with};
+use miniapp_runtime::rpc::code;
+use miniapp_runtime::{Notification, Policy, StaticPermissions};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn clock_and_random() {
+    let host = host();
+    let app = host.run(&Package::with(&["clock", "random"])).await;
+    let now = call(&app, "0clock.now", json!({})).await.unwrap()["unix_ms"].as_u64().unwrap();
+    assert!(now > 1_700_000_000_000);
+    let nanos = |v: Value| v["nanos"].as_u64().unwrap();
+    let first = nanos(call(&app, "0clock.monotonic", json!({})).await.unwrap());
+    assert!(nanos(call(&app, "0clock.monotonic", json!({})).await.unwrap()) > first);
+    let bytes = |v: Value| v["base64"].as_str().unwrap().to_owned();
+    let one = bytes(call(&app, "1random.bytes", json!({ "length": 32 })).await.unwrap());
+    assert_eq!(one.len(), 44);
+    assert_ne!(one, bytes(call(&app, "1random.bytes", json!({ "length": 32 })).await.unwrap()));
+    for params in [json!({ "length": 0 }), json!({ "length": 65537 }), json!({}), json!({ "length": -1 }), json!(3)] {
+        assert_eq!(call(&app, "1random.bytes", params).await, Err(code::INVALID_PARAMS));
+    }
+    assert_eq!(call(&app, "0clock.now", json!({ "zone": "UTC" })).await, Err(code::INVALID_PARAMS));
+}
+
+#[tokio::test]
+async fn storage_keeps_to_its_app_its_user_and_its_quota() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || builder(folder.path()).permissions(StaticPermissions::allow_all()).build().unwrap();
+    let package = Package { mpkg: json!({ "storage": { "quota_bytes": 64 } }), ..Package::with(&["storage"]) };
+    let host = start();
+    host.install(package.signed()).await.unwrap();
+    let ann = host.launch(APP, "ann").await.unwrap();
+    let value = json!({ "n": [1, null, "ü"] });
+    call(&ann, "0storage.set", json!({ "key": "a", "value": value })).await.unwrap();
+    let over = call(&ann, "0storage.set", json!({ "key": "b", "value": "x".repeat(64) })).await;
+    assert_eq!(over, Err(code::QUOTA_EXCEEDED));
+    let bob = host.launch(APP, "bob").await.unwrap();
+    let missing = json!({ "value": null, "found": false });
+    assert_eq!(call(&bob, "0storage.get", json!({ "key": "a" })).await.unwrap(), missing);
+    drop((ann, bob, host));
+
+    let host = start();
+    let ann = host.launch(APP, "ann").await.unwrap();
+    let found = call(&ann, "0storage.get", json!({ "key": "a" })).await.unwrap();
+    assert_eq!(found, json!({ "value": value, "found": true }), "it survives a restart");
+    assert_eq!(call(&ann, "0storage.get", json!({ "key": "b" })).await.unwrap(), missing, "nothing half-written");
+    let usage = call(&ann, "0storage.usage", json!({})).await.unwrap();
+    assert_eq!(usage["quota_bytes"], 64);
+    assert_eq!(usage["keys"], 1);
+    assert_eq!(call(&ann, "0storage.list", json!({})).await.unwrap(), json!({ "keys": ["a"], "more": false }));
+    assert_eq!(call(&ann, "0storage.delete", json!({ "key": "a" })).await.unwrap(), json!({ "existed": true }));
+    assert_eq!(call(&ann, "0storage.delete", json!({ "key": "a" })).await.unwrap(), json!({ "existed": false }));
+
+    host.uninstall(APP).await.unwrap();
+    assert!(ann.stop_reason().is_some());
+    host.install(package.signed()).await.unwrap();
+    let ann = host.launch(APP, "ann").await.unwrap();
+    assert_eq!(call(&ann, "0storage.usage", json!({})).await.unwrap()["used_bytes"], 0);
+}
+
+#[tokio::test]
+async fn storage_refuses_what_is_out_of_shape() {
+    let host = host();
+    let app = host.run(&Package::with(&["storage"])).await;
+    let long = "k".repeat(257);
+    for (method, params) in [
+        ("0storage.get", json!({ "key": "" })),
+        ("0storage.get", json!({ "key": long })),
+        ("0storage.get", json!({})),
+        ("0storage.set", json!({ "key": "a" })),
+        ("0storage.set", json!({ "key": "a", "value": 1, "ttl": 5 })),
+        ("0storage.list", json!({ "limit": "all" })),
+    ] {
+        assert_eq!(call(&app, method, params.clone()).await, Err(code::INVALID_PARAMS), "{method} {params}");
+    }
+    let big = json!({ "key": "a", "value": "x".repeat(256 * 1024) });
+    assert_eq!(call(&app, "0storage.set", big).await, Err(code::TOO_LARGE));
+}
+
+#[tokio::test]
+async fn events_go_both_ways() {
+    let host = host();
+    let app = host.run(&Package::with(&["events"])).await;
+    let mut heard = app.notifications();
+    let id = call(&app, "0events.publish", json!({ "topic": "cart.changed", "data": { "n": 1 } })).await.unwrap();
+    let heard = heard.recv().await.unwrap();
+    let Notification::Event { topic, data, id: heard_id } = &*heard else { panic!("{heard:?}") };
+    assert_eq!((topic.as_str(), data.get()), ("cart.changed", r#"{"n":1}"#));
+    assert_eq!(id["id"], heard_id.as_str());
+
+    assert!(!app.publish("orders", &json!(1)).await.unwrap(), "nobody subscribed");
+    call(&app, "0events.subscribe", json!({ "topic": "orders" })).await.unwrap();
+    assert!(app.publish("orders", &json!(1)).await.unwrap());
+    host.revoke("ann", APP, "events").unwrap();
+    assert!(!app.publish("orders", &json!(1)).await.unwrap(), "a revoked permission ends deliveries too");
+    assert_eq!(call(&app, "0events.publish", json!({ "topic": "x", "data": 1 })).await, Err(code::PERMISSION_DENIED));
+}
+
+#[tokio::test]
+async fn topics_and_subscriptions_are_bounded() {
+    let host = host();
+    let app = host.run(&Package::with(&["events"])).await;
+    for topic in ["", "a b", "\u{202e}evil", &"t".repeat(129)] {
+        assert_eq!(call(&app, "0events.subscribe", json!({ "topic": topic })).await, Err(code::INVALID_PARAMS));
+    }
+    for n in 0..64 {
+        call(&app, "0events.subscribe", json!({ "topic": format!("t{n}") })).await.unwrap();
+    }
+    assert_eq!(call(&app, "0events.subscribe", json!({ "topic": "one.more" })).await, Err(code::BUSY));
+    call(&app, "0events.unsubscribe", json!({ "topic": "t0" })).await.unwrap();
+    call(&app, "0events.subscribe", json!({ "topic": "one.more" })).await.unwrap();
+}
+
+#[tokio::test]
+async fn logs_are_bounded_in_length_and_rate() {
+    let policy = Policy { log_lines_per_second: 5, ..Policy::default() };
+    let host = host_with(|b| b.policy(policy));
+    let app = host.run(&Package::with(&["log"])).await;
+    let mut heard = app.notifications();
+    call(&app, "0log.write", json!({ "level": "warn", "message": "ä".repeat(4000) })).await.unwrap();
+    let first = heard.recv().await.unwrap();
+    let Notification::Log { message, .. } = &*first else { panic!("{first:?}") };
+    assert_eq!(message.len(), 4096);
+    for _ in 0..50 {
+        call(&app, "0log.write", json!({ "level": "info", "message": "again" })).await.unwrap();
+    }
+    let metrics = app.metrics();
+    assert_eq!(metrics.log_lines + metrics.log_dropped, 51);
+    assert!(metrics.log_dropped >= 40, "{metrics:?}");
+    assert_eq!(call(&app, "0log.write", json!({ "level": "shout", "message": "" })).await, Err(code::INVALID_PARAMS));
+}
+
+#[tokio::test]
+async fn json_rpc_envelopes() {
+    let host = host();
+    let app = host.run(&Package::default()).await;
+    let rpc = async |text: &str| app.rpc(text).await.map(|t| serde_json::from_str::<Value>(&t).unwrap());
+    let answer = rpc(r#"{"jsonrpc":"2.0","id":7,"method":"echo","params":{"a":[1]}}"#).await.unwrap();
+    assert_eq!(answer, json!({ "jsonrpc": "2.0", "id": 7, "result": { "a": [1] } }));
+    assert_eq!(rpc(r#"{"jsonrpc":"2.0","method":"echo"}"#).await, None, "a notification has no answer");
+    let answer = rpc(r#"{"jsonrpc":"2.0","id":"x","method":"nothing"}"#).await.unwrap();
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!("x"), &json!(code::METHOD_NOT_FOUND)));
+    assert_eq!(rpc("{").await.unwrap()["error"]["code"], code::PARSE_ERROR);
+    rpc(r#"{"jsonrpc":"2.0","id":1,"method":"crash"}"#).await.unwrap();
+    let answer = rpc(r#"{"jsonrpc":"2.0","id":2,"method":"echo"}"#).await.unwrap();
+    assert_eq!(answer["error"]["data"]["code"], "MPKG-H28");
+}

@@ -1,0 +1,137 @@
+//! A guest written by hand, so that the runtime's own tests need no guest toolchain.
+
+/// A component that does what its method's name says, in the language of [`component`]'s table.
+///
+/// | method | what it does |
+/// |---|---|
+/// | `echo…` | answers with its parameters |
+/// | `0…`, `1…`, … | calls interface 0, 1, … with the rest of the name and the parameters, and answers what that did |
+/// | `spin` | never returns |
+/// | `grow` | grows its memory a page at a time until refused, then traps |
+/// | `more` | grows its memory a page at a time until refused, then answers `"refused"` |
+/// | `table` | grows its table by 1024 until refused, then traps |
+/// | `deep` | recurses until it overflows its stack |
+/// | `crash` | executes `unreachable` |
+/// | `long` | answers with a string of 8 MiB |
+/// | `flood` | calls interface 0 with the parameters forever |
+/// | other | error −32601 |
+pub fn component(interfaces: &[&str]) -> String {
+    let mut imports = String::new();
+    let mut lowered = String::new();
+    let mut given = String::new();
+    let mut core_imports = String::new();
+    let mut dispatch = String::new();
+    for (n, name) in interfaces.iter().enumerate() {
+        imports += &format!(
+            r#"
+  (import "mpkg:bridge/{name}@1.0.0" (instance $i{n}
+    (alias outer 1 $err (type $e))
+    (export "rpc-error" (type $err (eq $e)))
+    (export "call" (func (param "method" string) (param "params" string)
+      (result (result string (error $err)))))))"#
+        );
+        lowered += &format!(
+            r#"
+  (core func $c{n} (canon lower (func $i{n} "call") (memory $mem "memory") (realloc (func $mem "realloc"))))"#
+        );
+        given += &format!(r#" (export "c{n}" (func $c{n}))"#);
+        core_imports += &format!(r#"(import "host" "c{n}" (func $c{n} (param i32 i32 i32 i32 i32)))"#);
+        let digit = b'0' + n as u8;
+        dispatch += &format!(
+            r#"
+      (if (i32.eq (local.get $first) (i32.const {digit})) (then
+        (call $c{n} (i32.add (local.get $m) (i32.const 1)) (i32.sub (local.get $ml) (i32.const 1))
+          (local.get $p) (local.get $pl) (i32.const 16))
+        (return (i32.const 16))))"#
+        );
+    }
+    let flood = if interfaces.is_empty() {
+        "(unreachable)".to_owned()
+    } else {
+        r#"(loop $again
+          (call $c0 (i32.const 1100) (i32.const 9) (local.get $p) (local.get $pl) (i32.const 16))
+          (call $reset)
+          (br $again))"#
+            .to_owned()
+    };
+    format!(
+        r#"(component
+  (import "mpkg:bridge/types@1.0.0" (instance $types
+    (type $record (record (field "code" s32) (field "message" string) (field "data" (option string))))
+    (export "rpc-error" (type (eq $record)))))
+  (alias export $types "rpc-error" (type $err)){imports}
+  (core module $libc
+    (memory (export "memory") 2)
+    (global $top (mut i32) (i32.const 4096))
+    (func (export "reset") (global.set $top (i32.const 4096)))
+    (func (export "realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
+      (global.set $top (i32.add (local.get $at) (local.get $new)))
+      (block $fits (loop $grow
+        (br_if $fits (i32.le_u (global.get $top) (i32.mul (memory.size) (i32.const 65536))))
+        (br_if $grow (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))
+        (unreachable)))
+      (local.get $at)))
+  (core instance $mem (instantiate $libc)){lowered}
+  (core module $code
+    (import "libc" "memory" (memory 2))
+    (import "libc" "reset" (func $reset))
+    {core_imports}
+    (table $t 0 funcref)
+    (data (i32.const 1024) "\22refused\22")
+    (data (i32.const 1040) "no such method")
+    (data (i32.const 1100) "log.write")
+    (func $ok (param $ptr i32) (param $len i32) (result i32)
+      (i32.store8 (i32.const 16) (i32.const 0))
+      (i32.store (i32.const 20) (local.get $ptr))
+      (i32.store (i32.const 24) (local.get $len))
+      (i32.const 16))
+    (func $deep (param i64) (result i64)
+      (i64.add (call $deep (i64.add (local.get 0) (i64.const 1))) (local.get 0)))
+    (func (export "handle") (param $m i32) (param $ml i32) (param $p i32) (param $pl i32) (result i32)
+      (local $first i32) (local $head i32)
+      (local.set $first (i32.load8_u (local.get $m))){dispatch}
+      (if (i32.lt_u (local.get $ml) (i32.const 4)) (then (return (call $no))))
+      (local.set $head (i32.load align=1 (local.get $m)))
+      (if (i32.eq (local.get $head) (i32.const 0x6f686365)) (then ;; echo
+        (return (call $ok (local.get $p) (local.get $pl)))))
+      (if (i32.eq (local.get $head) (i32.const 0x6e697073)) (then ;; spin
+        (loop $again (br $again))))
+      (if (i32.eq (local.get $head) (i32.const 0x776f7267)) (then ;; grow
+        (loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+        (unreachable)))
+      (if (i32.eq (local.get $head) (i32.const 0x65726f6d)) (then ;; more
+        (loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+        (return (call $ok (i32.const 1024) (i32.const 9)))))
+      (if (i32.eq (local.get $head) (i32.const 0x6c626174)) (then ;; table
+        (loop $again (br_if $again
+          (i32.ne (table.grow $t (ref.null func) (i32.const 1024)) (i32.const -1))))
+        (unreachable)))
+      (if (i32.eq (local.get $head) (i32.const 0x70656564)) (then ;; deep
+        (drop (call $deep (i64.const 0)))))
+      (if (i32.eq (local.get $head) (i32.const 0x73617263)) (then (unreachable))) ;; crash
+      (if (i32.eq (local.get $head) (i32.const 0x676e6f6c)) (then ;; long
+        (drop (memory.grow (i32.const 130)))
+        (memory.fill (i32.const 65536) (i32.const 0x20) (i32.const 8388608))
+        (return (call $ok (i32.const 65536) (i32.const 8388608)))))
+      (if (i32.eq (local.get $head) (i32.const 0x6f6f6c66)) (then {flood})) ;; flood
+      (call $no))
+    (func $no (result i32)
+      (i32.store8 (i32.const 16) (i32.const 1))
+      (i32.store (i32.const 20) (i32.const -32601))
+      (i32.store (i32.const 24) (i32.const 1040))
+      (i32.store (i32.const 28) (i32.const 14))
+      (i32.store8 (i32.const 32) (i32.const 0))
+      (i32.const 16))
+    (func (export "done") (param i32) (call $reset)))
+  (core instance $main (instantiate $code
+    (with "libc" (instance $mem))
+    (with "host" (instance{given}))))
+  (func $handle (param "method" string) (param "params" string) (result (result string (error $err)))
+    (canon lift (core func $main "handle") (memory $mem "memory") (realloc (func $mem "realloc"))
+      (post-return (func $main "done"))))
+  (instance $app (export "rpc-error" (type $err)) (export "handle" (func $handle)))
+  (export "mpkg:bridge/app@1.0.0" (instance $app)))"#
+    )
+}

@@ -1,0 +1,143 @@
+//! Hostile guests are stopped with a typed reason; their host and their neighbours go on.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Package, call, host, host_with};
+use miniapp_runtime::{CallError, Instance, LaunchError, PAGE, Policy, StaticPermissions, StopReason};
+use serde_json::{Value, json};
+
+/// Attacks one instance while a neighbour is called; the neighbour must not notice.
+async fn stopped_by(method: &str) -> StopReason {
+    let policy = Policy { cpu_per_call: Duration::from_millis(100), ..Policy::default() };
+    let host = host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()));
+    let neighbour = host.run(&Package { app_id: "com.example.neighbour".into(), ..Package::default() }).await;
+    let victim = host.run(&Package::with(&["log"])).await;
+    let error = victim.call::<Value>(method, &json!({})).await.unwrap_err();
+    let CallError::Stopped { reason, .. } = error else { panic!("{method}: {error}") };
+    assert_eq!(victim.stopped().await, reason);
+    assert_eq!(call(&neighbour, "echo", json!([1])).await, Ok(json!([1])), "after {method}");
+    assert_eq!(host.instances().len(), 1);
+    reason
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_attack_has_its_own_reason() {
+    let cap = Policy::default().memory_ceiling;
+    let method = |m: &str| m.to_owned();
+    assert_eq!(stopped_by("grow").await, StopReason::Memory { wanted: cap + PAGE, cap });
+    assert!(matches!(stopped_by("table").await, StopReason::Memory { .. }));
+    assert_eq!(
+        stopped_by("spin").await,
+        StopReason::Cpu { method: method("spin"), budget: Duration::from_millis(100) }
+    );
+    assert_eq!(stopped_by("deep").await, StopReason::Stack { method: method("deep") });
+    assert!(matches!(stopped_by("crash").await, StopReason::Crashed { .. }));
+    assert_eq!(stopped_by("long").await, StopReason::Message { method: method("long"), limit: 1 << 20 });
+    assert!(matches!(stopped_by("flood").await, StopReason::Cpu { .. }));
+}
+
+#[tokio::test]
+async fn a_stopped_guest_is_never_entered_again() {
+    let host = host();
+    let app = host.run(&Package::default()).await;
+    app.call::<Value>("crash", &json!({})).await.unwrap_err();
+    let again = app.call::<Value>("echo", &json!({})).await.unwrap_err();
+    assert_eq!(again.code(), "MPKG-H28");
+    assert!(!app.kill("too late"), "it has ended already, and for another reason");
+    assert!(matches!(app.stop_reason(), Some(StopReason::Crashed { .. })));
+}
+
+/// The cap is exact to the page: what fits is granted, one page more is not.
+#[tokio::test]
+async fn the_cap_is_exact_to_the_page() {
+    let host = host();
+    let pages = 40;
+    let package =
+        Package { mpkg: json!({ "limits": { "memory_bytes": pages * PAGE } }), ..Package::default() };
+    let app = host.run(&package).await;
+    let used = app.metrics().memory_bytes;
+    // The guest's answer and question are charged while they are under way: leave room for them.
+    assert_eq!(call(&app, "more", json!({})).await, Ok(json!("refused")), "a refused growth is no crash");
+    let metrics = app.metrics();
+    assert_eq!(metrics.memory_cap, pages * PAGE);
+    assert_eq!(metrics.memory_bytes, (pages - 1) * PAGE, "the call's own message took the last page's room");
+    assert!(used >= 2 * PAGE);
+}
+
+#[tokio::test]
+async fn several_memories_and_tables_count_together() {
+    let memories = |count: usize| -> Vec<u8> {
+        let mut text = common::puppet::component(&[]);
+        let module = "(core module (memory 10) (table 8192 funcref))";
+        let extra: String =
+            (0..count).map(|n| format!("{} (core instance (instantiate $x{n}))", module.replacen("module", &format!("module $x{n}"), 1))).collect();
+        text.insert_str(text.rfind("(func $handle").unwrap(), &extra);
+        wat::parse_str(text).unwrap()
+    };
+    // Each extra module takes 10 pages of memory and one of table; the guest itself two pages.
+    let host = host();
+    for (count, cap, fits) in [(3, 35, true), (3, 34, false), (4, 46, true), (4, 45, false)] {
+        let package = Package {
+            app_id: format!("com.example.many{count}x{cap}"),
+            mpkg: json!({ "limits": { "memory_bytes": cap * PAGE } }),
+            component: memories(count),
+            ..Package::default()
+        };
+        host.install(package.signed()).await.unwrap();
+        match host.launch(&package.app_id, "ann").await {
+            Ok(app) => {
+                assert!(fits, "{count} modules in {cap} pages");
+                assert_eq!(app.metrics().memory_bytes, (2 + 11 * count as u64) * PAGE);
+            }
+            Err(LaunchError::Stopped { reason: StopReason::Memory { cap: at, .. }, .. }) => {
+                assert!(!fits, "{count} modules in {cap} pages");
+                assert_eq!(at, cap * PAGE);
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_may_ask_for_less_and_policy_may_allow_more() {
+    let asking = |bytes: u64| Package { mpkg: json!({ "limits": { "memory_bytes": bytes } }), ..Package::default() };
+    let strict = host();
+    strict.install(asking(128 << 20).signed()).await.unwrap();
+    let refused = strict.launch(common::APP, "ann").await.unwrap_err();
+    assert!(matches!(refused, LaunchError::OverPolicy { asked, allowed, .. } if (asked, allowed) == (128 << 20, 64 << 20)));
+    let generous = host_with(|b| b.policy(Policy { memory_ceiling: 128 << 20, ..Policy::default() }));
+    let app = generous.run(&asking(128 << 20)).await;
+    assert_eq!(app.metrics().memory_cap, 128 << 20);
+}
+
+#[tokio::test]
+async fn a_message_too_long_is_refused_and_the_app_goes_on() {
+    let policy = Policy { message_bytes: 4096, ..Policy::default() };
+    let host = host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()));
+    let app = host.run(&Package::with(&["log"])).await;
+    let long = json!("x".repeat(5000));
+    assert_eq!(call(&app, "echo", long.clone()).await, Err(miniapp_runtime::rpc::code::TOO_LARGE));
+    assert_eq!(call(&app, "echo", json!("x".repeat(3000))).await, Ok(json!("x".repeat(3000))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_queue_up_to_the_limit_and_no_further() {
+    let policy = Policy { calls_in_flight: 2, cpu_per_call: Duration::from_secs(60), ..Policy::default() };
+    let host = host_with(|b| b.policy(policy));
+    let app = host.run(&Package::default()).await;
+    let spin = |app: Instance| tokio::spawn(async move { call(&app, "spin", json!({})).await });
+    let waiting = [spin(app.clone()), spin(app.clone())];
+    // Only once both are in is a third one over the limit.
+    while call(&app, "echo", json!({})).await != Err(miniapp_runtime::rpc::code::BUSY) {
+        tokio::task::yield_now().await;
+        assert!(app.stop_reason().is_none());
+    }
+    app.kill("enough");
+    for call in waiting {
+        assert_eq!(call.await.unwrap(), Err(miniapp_runtime::rpc::code::CANCELLED));
+    }
+}
