@@ -6,9 +6,9 @@
 // engine, `stub` takes WASI out of the pre-initialized engine. What lies between (the world, the pre-initialization,
 // the component) is mpkg's own. No step reads a clock, a random number or an environment variable into what it makes.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
-import { join, relative, resolve, sep } from 'node:path';
+import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const BRIDGE = /^mpkg:bridge\/([a-z][a-z0-9-]*)@1\.0\.0$/;
@@ -32,104 +32,120 @@ function toolchain(path) {
 
 /**
  * Bundles `job.entry` into `job.output`, an ES module whose only imports are bridge interfaces.
- * Answers with those interfaces, or with every error and where it is.
+ * Answers with those interfaces, or with the errors and where they are.
  */
-async function bundle({ project, entry, sdk, interfaces, output }) {
-  const esbuild = await toolchain('esbuild/lib/main.js');
-  let built;
+async function bundle({ project, entry, sdk, fallback, interfaces, output }) {
+  const { rolldown } = await toolchain('rolldown/dist/index.mjs');
+  const errors = [];
+  const warnings = [];
+  const log = (level, message) => level === 'warn' && warnings.push(readable(message, project));
+  let chunk;
   try {
-    built = await esbuild.build({
-      absWorkingDir: project,
-      entryPoints: [entry],
-      outfile: output,
-      bundle: true,
-      write: false,
-      metafile: true,
-      format: 'esm',
+    const bundler = await rolldown({
+      cwd: project,
+      input: join(project, entry),
       platform: 'neutral',
-      mainFields: ['module', 'main'],
-      conditions: ['mpkg-guest'],
-      target: 'es2022',
-      charset: 'utf8',
-      // Without white space there are no comments that name folders either, so the bytes do not depend on them.
-      minifyWhitespace: true,
-      legalComments: 'none',
-      sourcemap: 'external',
-      sourcesContent: false,
-      // A guest has no clock, randomness or console of its own. Code that uses the standard names gets the host's, and
-      // only such code does, so the component still imports no more than it uses.
-      inject: [join(sdk, 'src', 'guest', 'globals.js')],
-      define: {
-        'Math.random': '__mpkg_math_random',
-        'performance.now': '__mpkg_performance_now',
-        'crypto.getRandomValues': '__mpkg_get_random_values',
-        'crypto.randomUUID': '__mpkg_random_uuid',
-      },
-      plugins: [bridgePlugin(interfaces), sdkPlugin(sdk)],
-      logLevel: 'silent',
-      // A project's tsconfig.json outside the project folder must not change what is built.
-      tsconfigRaw: {},
+      // A tsconfig.json outside the project folder must not change what is built.
+      tsconfig: false,
+      resolve: { conditionNames: ['mpkg-guest', 'import'], mainFields: ['module', 'main'] },
+      transform: { target: 'es2022', inject: hostGlobals(join(sdk, 'src', 'guest', 'globals.js')) },
+      plugins: [hostPlugin(interfaces, errors), sdkPlugin(fallback)],
+      onLog: log,
     });
+    const { output: made } = await bundler.generate({
+      file: output,
+      format: 'esm',
+      codeSplitting: false,
+      sourcemap: 'hidden',
+      // Without white space there are no comments that name folders either, so the bytes do not depend on them.
+      minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
+      comments: { legal: false, annotation: false, jsdoc: false },
+    });
+    [chunk] = made;
   } catch (error) {
     if (!error.errors) throw error;
-    return { errors: error.errors.map((message) => readable(message, project)), warnings: [], interfaces: [] };
+    errors.push(...error.errors.map((message) => readable(message, project)));
   }
-  for (const file of built.outputFiles) writeFileSync(file.path, file.contents);
-  const [made] = Object.values(built.metafile.outputs).filter((made) => made.entryPoint !== undefined);
-  const imported = made.imports.flatMap(({ path }) => BRIDGE.exec(path)?.[1] ?? []);
-  const errors = made.exports.includes('app')
-    ? []
-    : [{ file: entry, text: "a Mini App exports its interface: export const app = defineApp({ … })" }];
+  if (chunk && !chunk.exports.includes('app')) {
+    errors.push({ file: entry, text: 'a Mini App exports its interface: export const app = defineApp({ … })' });
+  }
+  if (errors.length > 0) {
+    const shown = errors.map(({ file, ...error }) => {
+      return { ...error, file: file && isAbsolute(file) ? relative(project, file) : file };
+    });
+    // Modules are read in whatever order the disk answers.
+    shown.sort((a, b) => `${a.file}`.localeCompare(`${b.file}`, 'en') || (a.line ?? 0) - (b.line ?? 0));
+    return { errors: shown, warnings, interfaces: [] };
+  }
+  writeFileSync(output, chunk.code);
+  writeFileSync(`${output}.map`, JSON.stringify({ ...chunk.map, sourcesContent: undefined }));
+  return { errors, warnings, interfaces: chunk.imports.map((path) => BRIDGE.exec(path)[1]).sort() };
+}
+
+/**
+ * A guest has no clock, randomness or console of its own. Code that uses the standard names gets the host's, and only
+ * such code does, so the component still imports no more than it uses.
+ */
+function hostGlobals(globals) {
   return {
-    errors,
-    warnings: built.warnings.map((message) => readable(message, project)),
-    interfaces: [...new Set(imported)].sort(),
+    Date: [globals, 'Date'],
+    console: [globals, 'console'],
+    'Math.random': [globals, 'random'],
+    'performance.now': [globals, 'performanceNow'],
+    'crypto.getRandomValues': [globals, 'getRandomValues'],
+    'crypto.randomUUID': [globals, 'randomUUID'],
   };
 }
 
-/** Leaves the host's interfaces for the engine to resolve, and refuses those that no host has. */
-function bridgePlugin(interfaces) {
+/** Leaves the host's interfaces for the engine to resolve, and refuses what no host has. */
+function hostPlugin(interfaces, errors) {
   return {
-    name: 'mpkg-bridge',
-    setup(build) {
-      build.onResolve({ filter: /^mpkg:/ }, ({ path }) => {
-        const known = interfaces.includes(BRIDGE.exec(path)?.[1]);
-        if (known) return { path, external: true, sideEffects: false };
-        return { errors: [{ text: `the host has no interface ${path}` }] };
-      });
-      build.onResolve({ filter: /^node:/ }, ({ path }) => {
-        return { errors: [{ text: `${path} belongs to Node; a Mini App reaches the world through ${SDK} only` }] };
-      });
+    name: 'mpkg-host',
+    resolveId(path, importer) {
+      if (path.startsWith('mpkg:')) {
+        if (!interfaces.includes(BRIDGE.exec(path)?.[1])) {
+          errors.push({ text: `the host has no interface ${path}`, ...place(importer, path) });
+        }
+      } else if (path.startsWith('node:')) {
+        const text = `${path} belongs to Node; a Mini App reaches the world through ${SDK} only`;
+        errors.push({ text, ...place(importer, path) });
+      } else {
+        return null;
+      }
+      return { id: path, external: true, moduleSideEffects: false };
     },
   };
 }
 
-/** The project's own copy of the SDK if it has one, else the copy that mpkg carries. */
-function sdkPlugin(sdk) {
+/** The SDK in the project's `node_modules` if it has one, else the copy in the folder `fallback`. */
+function sdkPlugin(fallback) {
   return {
     name: 'mpkg-sdk',
-    setup(build) {
-      build.onResolve({ filter: /^@mpkg\/sdk(\/|$)/ }, async ({ path, kind, resolveDir, pluginData }) => {
-        if (pluginData === SDK) return undefined;
-        const own = await build.resolve(path, { kind, resolveDir, pluginData: SDK });
-        if (own.errors.length === 0) return own;
-        // A package may import itself by name: from inside the carried copy that finds its own `exports`.
-        return build.resolve(path, { kind, resolveDir: join(sdk, 'src'), pluginData: SDK });
-      });
+    async resolveId(path, importer) {
+      if (path !== SDK && !path.startsWith(`${SDK}/`)) return null;
+      const own = await this.resolve(path, importer, { skipSelf: true });
+      // A package may import itself by name: from inside the copy that finds its own `exports`.
+      return own ?? this.resolve(path, join(fallback, 'src', 'index.js'), { skipSelf: true });
     },
   };
 }
 
-function readable({ text, location, notes }, project) {
-  const place = location && {
-    file: location.file,
-    line: location.line,
-    // esbuild counts columns in bytes from 0; people count characters from 1.
-    column: Buffer.from(location.lineText).subarray(0, location.column).toString().length + 1,
-    source: location.lineText,
-  };
-  const hint = notes.map((note) => note.text).join(' ').replaceAll(project + sep, '');
-  return { text: text.replaceAll(project + sep, ''), ...place, hint: hint || undefined };
+/** Where `importer` names `path`. */
+function place(importer, path) {
+  if (!importer) return {};
+  const lines = readFileSync(importer, 'utf8').split('\n');
+  const line = lines.findIndex((text) => text.includes(path));
+  if (line === -1) return { file: importer };
+  return { file: importer, line: line + 1, column: lines[line].indexOf(path) + 1, source: lines[line] };
+}
+
+/** One complaint of the bundler: a sentence, and where. */
+function readable({ message, loc }, project) {
+  const [sentence] = message.split('\n');
+  const text = sentence.replace(/^\[[A-Z_]+\] /, '').replaceAll(project + sep, '');
+  if (!loc?.file) return { text };
+  const source = existsSync(loc.file) ? readFileSync(loc.file, 'utf8').split('\n')[loc.line - 1] : undefined;
+  return { text, file: loc.file, line: loc.line, column: loc.column + 1, source };
 }
 
 /** The splicer, and the engine it works on. */
@@ -184,5 +200,6 @@ function locate({ project, bundle, text }) {
     const file = relative(project, resolve(bundle, '..', origin.originalSource));
     return `${file}:${origin.originalLine + 1}:${origin.originalColumn + 1}`;
   });
-  return { text: located };
+  // The bindings' own place in a file that nobody wrote says nothing.
+  return { text: located.replace(/^\/app\/initializer\.js:\d+:\d+ ?/gm, '') };
 }

@@ -57,8 +57,8 @@ function getRandomValues(array) {
 export {
   HostDate as Date,
   hostConsole as console,
-  float as __mpkg_math_random,
-  performanceNow as __mpkg_performance_now,
-  getRandomValues as __mpkg_get_random_values,
-  uuid as __mpkg_random_uuid,
+  float as random,
+  performanceNow,
+  getRandomValues,
+  uuid as randomUUID,
 };
