@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::cli::Cli;
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::ops::keys::{self, PEM_MARK};
 use crate::output::{Format, Printer};
 use crate::{commands, rules};
 
@@ -16,6 +17,12 @@ use crate::{commands, rules};
 pub(crate) fn run(args: Vec<OsString>) -> Exit {
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
+        // clap would echo it.
+        Err(_) if args.iter().any(|arg| arg.to_string_lossy().contains(PEM_MARK)) => {
+            let failure = keys::on_the_command_line();
+            Printer::new(wanted_format(&args), false, false).failure(&failure);
+            return failure.exit();
+        }
         Err(error) => return complain(&error, wanted_format(&args)),
     };
     let global = cli.global;

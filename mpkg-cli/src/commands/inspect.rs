@@ -25,23 +25,21 @@ impl View for Report {
         page.field("pages", &it.pages.join(", "));
 
         page.heading("Files");
-        page.table(it.files.iter().map(|file| [file.name.clone(), text::size(file.size), format!("{} bytes", file.size)]));
+        page.table(it.files.iter().map(|file| [file.name.clone(), format!("{} bytes", file.size)]));
 
         page.heading("Permissions");
         if it.permissions.is_empty() {
             page.line("  none");
         }
-        page.table(it.permissions.iter().map(|permission| {
+        page.table(it.permissions.iter().flat_map(|permission| {
             let need = if permission.required { "required" } else { "optional" };
             let scope = scope(&permission.scope);
             let can = if scope.is_empty() { permission.can.clone() } else { format!("{} ({scope})", permission.can) };
-            [permission.name.clone(), permission.risk.to_owned(), need.to_owned(), format!("can {can}")]
+            let row = [permission.name.clone(), permission.risk.to_owned(), need.to_owned(), format!("can {can}")];
+            let reason = permission.reason.iter();
+            std::iter::once(row)
+                .chain(reason.map(|reason| [String::new(), String::new(), String::new(), format!("\"{reason}\"")]))
         }));
-        for permission in &it.permissions {
-            if let Some(reason) = &permission.reason {
-                page.line(&format!("  {}: \"{reason}\"", permission.name));
-            }
-        }
 
         page.heading("Imports");
         if it.imports.is_empty() {

@@ -11,6 +11,9 @@ use crate::ops::new::{self, Project};
 use crate::output::{Page, Printer, View};
 use crate::rules;
 
+/// The name of an app, as manifests have it.
+type Name = mpkg_manifest::Text<64>;
+
 #[derive(Debug, Serialize)]
 struct Created {
     dir: String,
@@ -46,6 +49,10 @@ pub(crate) fn run(args: New, printer: Printer) -> Outcome {
         None => return Err(missing("--id", "com.example.my-app")),
     };
     let id: AppId = id.parse().map_err(|error| bad_id(&id, &error))?;
+    if let Err(error) = name.parse::<Name>() {
+        return Err(Failure::new(&rules::NAME, Exit::Usage, format!("this cannot be the app's name: {error}"))
+            .hint("Pass another: --name \"My app\""));
+    }
     let project = Project { dir: args.dir, template, id: id.to_string(), name };
     let files = project.create()?;
     let next_steps = next_steps(&project);
@@ -62,13 +69,11 @@ pub(crate) fn run(args: New, printer: Printer) -> Outcome {
 /// Commands that can be typed as they stand.
 fn next_steps(project: &Project) -> Vec<String> {
     let package = format!("{}.mpkg", project.short_name());
-    let test = match project.template {
-        Template::Rust => "cargo test",
-        Template::Js => "npm test",
+    let test: &[&str] = match project.template {
+        Template::Rust => &["cargo test"],
+        Template::Js => &["npm install", "npm test"],
     };
-    vec![
-        format!("cd {}", shell(&project.dir)),
-        test.to_owned(),
+    let rest = [
         format!("mpkg build -o {package}"),
         "mpkg keys generate --out release.pem".to_owned(),
         format!("mpkg sign {package} --key release.pem"),
@@ -76,7 +81,9 @@ fn next_steps(project: &Project) -> Vec<String> {
         format!(
             "mpkg run {package} --trust release.pem.root.json --allow all --call notes.add --params '{{\"text\":\"hello\"}}'"
         ),
-    ]
+    ];
+    let first = std::iter::once(format!("cd {}", shell(&project.dir)));
+    first.chain(test.iter().map(|step| (*step).to_owned())).chain(rest).collect()
 }
 
 fn ask_template() -> Outcome<Template> {

@@ -13,7 +13,8 @@ use crate::exit::Exit;
 use crate::ops::files::{self, Secrecy};
 use crate::rules;
 
-const PEM_MARK: &str = "-----BEGIN";
+/// How a key in PEM begins.
+pub(crate) const PEM_MARK: &str = "-----BEGIN";
 
 /// Where a key is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +27,8 @@ pub(crate) enum Source {
 impl Source {
     /// `-`, `env:NAME`, or a path.
     pub(crate) fn parse(text: &str) -> Outcome<Self> {
-        // It would stand in the shell's history and in the list of processes.
-        if text.starts_with(PEM_MARK) {
-            let message = "a key must not stand on the command line, where other users can read it";
-            return Err(Failure::new(&rules::KEY_SOURCE, Exit::Usage, message)
-                .hint("Put it into a file, or into an environment variable and pass env:NAME."));
+        if text.contains(PEM_MARK) {
+            return Err(on_the_command_line());
         }
         Ok(match text.strip_prefix("env:") {
             Some(name) => Self::Env(name.to_owned()),
@@ -96,6 +94,13 @@ impl Source {
     }
 }
 
+/// The refusal of a key that stands in the shell's history and in the list of processes. It does not repeat it.
+pub(crate) fn on_the_command_line() -> Failure {
+    let message = "a key must not stand on the command line, where other users can read it";
+    Failure::new(&rules::KEY_SOURCE, Exit::Usage, message)
+        .hint("Put it into a file, or into an environment variable and pass env:NAME.")
+}
+
 /// Reads a private key.
 pub(crate) fn secret(source: &Source) -> Outcome<SecretKey> {
     let bytes = source.read()?;
@@ -144,7 +149,9 @@ pub(crate) fn public(source: &Source) -> Outcome<Public> {
     } else {
         ("private key", SecretKey::from_pem(text).map(|key| key.public()))
     };
-    let key = key.map_err(|error| key_failure(source, &error))?;
+    let key = key.map_err(|error| {
+        key_failure(source, &error).hint("Pass a private key, a public key or a root document.")
+    })?;
     Ok(Public { kind, root: Root::single(&key), keys: vec![key] })
 }
 

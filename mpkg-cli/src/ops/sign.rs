@@ -95,7 +95,7 @@ fn refused(path: &Path, error: &VerifyError) -> Failure {
     let (code, offset) = (error.code(), error.offset());
     let hint = match error {
         VerifyError::NotSigned => {
-            format!("Sign it with `mpkg sign`, or pass --signature FILE if its signature is in a file of its own ({code}).")
+            "Sign it with `mpkg sign`, or pass --signature FILE if its signature is in a file of its own.".to_owned()
         }
         VerifyError::SignedTwice => "Leave out --signature to check the signature inside.".to_owned(),
         VerifyError::Root(RootError::Untrusted { .. }) => {

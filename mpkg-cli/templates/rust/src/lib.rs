@@ -49,8 +49,9 @@ impl Notes {
         }
         let id = self.notes.iter().map(|note| note.id).max().unwrap_or(0) + 1;
         let note = Note { id, text: text.to_owned() };
-        self.notes.push(note.clone());
-        storage::set(KEY, &self.notes)?;
+        let notes = [&self.notes[..], std::slice::from_ref(&note)].concat();
+        storage::set(KEY, &notes)?;
+        self.notes = notes;
         Ok(note)
     }
 
@@ -61,11 +62,12 @@ impl Notes {
 
     #[method("notes.remove")]
     fn remove(&mut self, params: Remove) -> Result<(), Error> {
-        let before = self.notes.len();
-        self.notes.retain(|note| note.id != params.id);
-        if self.notes.len() == before {
+        let left: Vec<Note> = self.notes.iter().filter(|note| note.id != params.id).cloned().collect();
+        if left.len() == self.notes.len() {
             return Err(Error::app(404, format!("there is no note {}", params.id)));
         }
-        storage::set(KEY, &self.notes)
+        storage::set(KEY, &left)?;
+        self.notes = left;
+        Ok(())
     }
 }
