@@ -31,4 +31,4 @@ pub use rules::RULES;
 pub use sign::{SignError, Signed, sign};
 pub use statement::ReleaseStatement;
 pub use time::Time;
-pub use verify::{Verified, VerifyError, verify, verify_detached};
+pub use verify::{Claims, Verified, VerifyError, claims, verify, verify_any, verify_detached};

@@ -94,7 +94,7 @@ pub struct Verified {
     info: ComponentInfo,
     digest: Digest,
     statement: ReleaseStatement,
-    chain: RootChain,
+    roots: RootChain,
     signers: Vec<KeyId>,
     block: Block,
 }
@@ -105,9 +105,9 @@ impl Verified {
         &self.package
     }
 
-    /// The package without its signing block, to keep.
-    pub fn into_package(self) -> Vec<u8> {
-        self.package
+    /// The package without its signing block, and the block, to keep: [`verify_detached`] takes both again.
+    pub fn into_parts(self) -> (Vec<u8>, Block) {
+        (self.package, self.block)
     }
 
     /// The signing block. [`Block::to_bytes`] of it is a detached signature.
@@ -159,12 +159,12 @@ impl Verified {
 
     /// Who published it.
     pub fn publisher(&self) -> PublisherId {
-        self.chain.publisher()
+        self.roots.publisher()
     }
 
     /// The publisher's roots.
     pub fn roots(&self) -> &RootChain {
-        &self.chain
+        &self.roots
     }
 
     /// The keys that signed.
@@ -183,31 +183,57 @@ impl fmt::Debug for Verified {
             .field("app_id", &self.statement.app_id)
             .field("version", &self.statement.version)
             .field("digest", &self.digest)
-            .field("publisher", &self.chain.publisher())
+            .field("publisher", &self.roots.publisher())
             .finish_non_exhaustive()
     }
 }
 
 /// Verifies a signed package against the publisher that it must come from.
 pub fn verify(bytes: Vec<u8>, trust: &Trust) -> Result<Verified, VerifyError> {
-    let split = signing::split(bytes)?;
-    let block = split.block.ok_or(VerifyError::NotSigned)?;
-    with_block(split.unsigned, block, trust)
+    verify_any(bytes, None, std::slice::from_ref(trust))
 }
 
 /// Verifies an unsigned package with the signature file beside it.
 pub fn verify_detached(bytes: Vec<u8>, signature: &[u8], trust: &Trust) -> Result<Verified, VerifyError> {
-    let split = signing::split(bytes)?;
-    if split.block.is_some() {
-        return Err(VerifyError::SignedTwice);
-    }
-    let block = Block::parse(signature).map_err(VerifyError::Detached)?;
-    with_block(split.unsigned, block, trust)
+    verify_any(bytes, Some(signature), std::slice::from_ref(trust))
 }
 
-fn with_block(package: Vec<u8>, block: Block, trust: &Trust) -> Result<Verified, VerifyError> {
-    let (chain, statement, signers) = signatures(&block, trust)?;
+/// Verifies a package that may come from any one of several publishers, signed within or beside.
+pub fn verify_any(
+    bytes: Vec<u8>,
+    signature: Option<&[u8]>,
+    trusts: &[Trust],
+) -> Result<Verified, VerifyError> {
+    let split = signing::split(bytes)?;
+    let block = match (split.block, signature) {
+        (Some(block), None) => block,
+        (None, Some(signature)) => Block::parse(signature).map_err(VerifyError::Detached)?,
+        (Some(_), Some(_)) => return Err(VerifyError::SignedTwice),
+        (None, None) => return Err(VerifyError::NotSigned),
+    };
+    let claims = signatures(&block, Some(trusts))?;
+    with_claims(split.unsigned, block, claims)
+}
 
+/// What a signing block says. Its signatures are right under the root it brings along, which anyone can make: it
+/// takes a pinned publisher to know whom they speak for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The publisher's roots.
+    pub roots: RootChain,
+    /// The statement.
+    pub statement: ReleaseStatement,
+    /// The keys that signed.
+    pub signers: Vec<KeyId>,
+}
+
+/// Reads what a signing block says, for showing it. This verifies no package.
+pub fn claims(block: &Block) -> Result<Claims, VerifyError> {
+    signatures(block, None)
+}
+
+fn with_claims(package: Vec<u8>, block: Block, claims: Claims) -> Result<Verified, VerifyError> {
+    let Claims { roots, statement, signers } = claims;
     let digest = Digest::of(&package);
     if digest != statement.package {
         return Err(StatementError::Package { stated: statement.package, real: digest }.into());
@@ -226,36 +252,35 @@ fn with_block(package: Vec<u8>, block: Block, trust: &Trust) -> Result<Verified,
     let files =
         contents.container.entries().iter().map(|entry| (entry.name_range(), entry.range())).collect();
     let (manifest, info) = (contents.manifest, contents.info);
-    Ok(Verified { files, component, manifest, info, digest, statement, chain, signers, block, package })
+    Ok(Verified { files, component, manifest, info, digest, statement, roots, signers, block, package })
 }
 
 /// Who signed what, from the block alone.
-fn signatures(
-    block: &Block,
-    trust: &Trust,
-) -> Result<(RootChain, ReleaseStatement, Vec<KeyId>), VerifyError> {
+fn signatures(block: &Block, trusts: Option<&[Trust]>) -> Result<Claims, VerifyError> {
     let roots = block.get(kind::ROOTS).ok_or(VerifyError::Missing { part: "publisher root" })?;
     let release = block.get(kind::RELEASE).ok_or(VerifyError::Missing { part: "release" })?;
 
-    let chain = RootChain::parse(roots)?;
-    if chain.publisher() != trust.publisher_id() {
-        let (found, trusted) = (chain.publisher(), trust.publisher_id());
-        return Err(RootError::Untrusted { found, trusted }.into());
+    let roots = RootChain::parse(roots)?;
+    if let Some(trusts) = trusts {
+        let trusted: Vec<PublisherId> = trusts.iter().map(Trust::publisher_id).collect();
+        if !trusted.contains(&roots.publisher()) {
+            return Err(RootError::Untrusted { found: roots.publisher(), trusted }.into());
+        }
     }
-    let root = chain.last();
+    let root = roots.last();
 
     let envelope = Envelope::parse(release, PAYLOAD_TYPE)?;
     let (keys, threshold) = root.role(RELEASE_ROLE);
     let signers = envelope.verify(&keys, threshold)?;
 
     let statement = ReleaseStatement::parse(&envelope.payload)?;
-    if statement.publisher != chain.publisher() {
-        let (stated, real) = (statement.publisher, chain.publisher());
+    if statement.publisher != roots.publisher() {
+        let (stated, real) = (statement.publisher, roots.publisher());
         return Err(StatementError::Publisher { stated, real }.into());
     }
     if statement.root_version != root.version() {
         let (stated, real) = (statement.root_version, root.version());
         return Err(StatementError::RootVersion { stated, real }.into());
     }
-    Ok((chain, statement, signers))
+    Ok(Claims { roots, statement, signers })
 }

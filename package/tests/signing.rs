@@ -5,9 +5,10 @@ mod support;
 
 use mpkg_package::dsse::{self, Envelope};
 use mpkg_package::root::RootChain;
-use mpkg_package::signing::{Block, Pair, embed, split};
+use mpkg_package::signing::{Block, Pair, embed, is_signed, split};
 use mpkg_package::{
-    PublicKey, ReleaseStatement, Root, SecretKey, Time, Trust, sign, verify, verify_detached,
+    PublicKey, ReleaseStatement, Root, SecretKey, Time, Trust, claims, sign, verify, verify_any,
+    verify_detached,
 };
 use proptest::prelude::*;
 use support::{key, package, root, signed, time};
@@ -55,6 +56,27 @@ fn a_publisher_is_trusted_by_key_root_or_id() {
         verify(signed(), &Trust::key(&SecretKey::from_seed(&[8; 32]).public())).unwrap_err().code(),
         "MPKG-R09"
     );
+}
+
+#[test]
+fn any_of_several_publishers_will_do() {
+    let other = Trust::key(&SecretKey::from_seed(&[8; 32]).public());
+    assert!(verify_any(signed(), None, &[other, trust()]).is_ok());
+    let error = verify_any(signed(), None, &[other]).unwrap_err();
+    assert_eq!(error.code(), "MPKG-R09");
+    let error = verify_any(signed(), None, &[]).unwrap_err();
+    assert!(error.code() == "MPKG-R09" && error.to_string().ends_with("trusted is nobody"), "{error}");
+}
+
+#[test]
+fn a_block_can_be_shown_without_trust() {
+    assert!(is_signed(&signed()) && !is_signed(&package()) && !is_signed(b"PK"));
+    let (kept, block) = verify(signed(), &trust()).unwrap().into_parts();
+    let claims = claims(&block).unwrap();
+    assert_eq!(claims.roots.publisher(), root().publisher_id());
+    assert_eq!(claims.signers, [key().public().id()]);
+    assert_eq!(claims.statement.app_id, "org.example.tiny");
+    assert!(verify_detached(kept, &block.to_bytes(), &trust()).is_ok());
 }
 
 #[test]

@@ -75,12 +75,12 @@ pub enum RootError {
     #[error("the first root document carries signatures; its hash alone vouches for it")]
     SignedFirst,
     /// Not the publisher that is trusted.
-    #[error("the package comes from publisher {found}, trusted is {trusted}")]
+    #[error("the package comes from publisher {found}, trusted is {}", list(.trusted))]
     Untrusted {
         /// Who made the package.
         found: PublisherId,
         /// Who is trusted.
-        trusted: PublisherId,
+        trusted: Vec<PublisherId>,
     },
     /// The chain's own frame is broken.
     #[error("the chain of roots is damaged at byte {offset}")]
@@ -103,6 +103,13 @@ pub enum RootError {
     /// A link's envelope.
     #[error("a link of the chain of roots: {0}")]
     Envelope(#[from] EnvelopeError),
+}
+
+fn list(publishers: &[PublisherId]) -> String {
+    if publishers.is_empty() {
+        return "nobody".to_owned();
+    }
+    publishers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 impl RootError {

@@ -8,7 +8,7 @@ mod block;
 mod place;
 
 pub use block::{Block, BlockError, MAGIC, Pair, kind};
-pub use place::{Split, SplitError, embed, split};
+pub use place::{Split, SplitError, embed, is_signed, split};
 
 /// Whether bytes end as a signing block does.
 pub(crate) fn ends_with_mark(bytes: &[u8]) -> bool {

@@ -48,6 +48,12 @@ pub struct Split {
     pub block: Option<Block>,
 }
 
+/// Whether a file carries a signing block, or something that pretends to be one. Nothing of it is checked.
+pub fn is_signed(bytes: &[u8]) -> bool {
+    let tail = Tail::read(bytes, limits::SIGNED);
+    tail.is_ok_and(|tail| bytes.get(..tail.directory).is_some_and(ends_with_mark))
+}
+
 /// Takes the signing block out of a package, in place. A package without one stays as it is.
 ///
 /// The contents are not judged here; only the end record and the block are.
