@@ -34,7 +34,7 @@ function toolchain(path) {
  * Bundles `job.entry` into `job.output`, an ES module whose only imports are bridge interfaces.
  * Answers with those interfaces, or with the errors and where they are.
  */
-async function bundle({ project, entry, sdk, fallback, interfaces, output }) {
+async function bundle({ project, entry, sdk, globals, interfaces, output }) {
   const { rolldown } = await toolchain('rolldown/dist/index.mjs');
   const errors = [];
   const warnings = [];
@@ -48,8 +48,8 @@ async function bundle({ project, entry, sdk, fallback, interfaces, output }) {
       // A tsconfig.json outside the project folder must not change what is built.
       tsconfig: false,
       resolve: { conditionNames: ['mpkg-guest', 'import'], mainFields: ['module', 'main'] },
-      transform: { target: 'es2022', inject: hostGlobals(join(sdk, 'src', 'guest', 'globals.js')) },
-      plugins: [hostPlugin(interfaces, errors), sdkPlugin(fallback)],
+      transform: { target: 'es2022', inject: hostGlobals(globals) },
+      plugins: [hostPlugin(interfaces, errors), sdkPlugin(sdk)],
       onLog: log,
     });
     const { output: made } = await bundler.generate({
@@ -117,15 +117,14 @@ function hostPlugin(interfaces, errors) {
   };
 }
 
-/** The SDK in the project's `node_modules` if it has one, else the copy in the folder `fallback`. */
-function sdkPlugin(fallback) {
+/** One SDK for everybody in the bundle: the globals and the errors of two copies would be strangers to each other. */
+function sdkPlugin(sdk) {
   return {
     name: 'mpkg-sdk',
-    async resolveId(path, importer) {
+    resolveId(path) {
       if (path !== SDK && !path.startsWith(`${SDK}/`)) return null;
-      const own = await this.resolve(path, importer, { skipSelf: true });
-      // A package may import itself by name: from inside the copy that finds its own `exports`.
-      return own ?? this.resolve(path, join(fallback, 'src', 'index.js'), { skipSelf: true });
+      // A package may import itself by name, so a file of the SDK finds the SDK's own `exports`.
+      return this.resolve(path, join(sdk, 'src', 'index.js'), { skipSelf: true });
     },
   };
 }

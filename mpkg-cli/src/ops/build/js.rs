@@ -33,7 +33,7 @@ pub(crate) fn build(
     let node = Node::find()?;
     let tools = install::ensure(&node, toolchain, log)?;
     let node = node.with_driver(&work, &toolchain.js())?;
-    let sdk = sdk::unpack(&work)?;
+    let sdk = sdk::find(&project, &work)?;
 
     let bundle = bundle::make(&node, &project, &sdk, &work, log)?;
     let world = World::importing(&bundle.interfaces);

@@ -30,7 +30,7 @@ struct Job<'a> {
     project: &'a Path,
     entry: &'a str,
     sdk: &'a Path,
-    fallback: &'a Path,
+    globals: &'a Path,
     interfaces: Vec<&'static str>,
     output: &'a Path,
 }
@@ -64,12 +64,11 @@ pub(super) fn make(
     let folder = work.join("app");
     std::fs::create_dir_all(&folder).map_err(BuildError::io("create", &folder))?;
     let bundle = Bundle { folder, interfaces: Vec::new() };
-    let beside = sdk::beside(project);
     let job = Job {
         project,
         entry: &entry,
         sdk,
-        fallback: beside.as_deref().unwrap_or(sdk),
+        globals: &sdk.join(sdk::GLOBALS),
         interfaces: world::interfaces(),
         output: &bundle.file(),
     };
