@@ -9,6 +9,8 @@ mod compiler;
 mod component;
 mod flags;
 mod metadata;
+#[cfg(test)]
+mod tests;
 mod wrapper;
 
 use std::path::Path;
