@@ -116,7 +116,8 @@ impl Complaint {
     /// `src/index.js:3:15: Could not resolve './cart.js'`
     fn line(&self) -> String {
         let mut line = String::new();
-        for part in [self.file.clone(), self.line.map(|n| n.to_string()), self.column.map(|n| n.to_string())] {
+        for part in [self.file.clone(), self.line.map(|n| n.to_string()), self.column.map(|n| n.to_string())]
+        {
             line.extend(part.map(|part| part + ":"));
         }
         if !line.is_empty() {

@@ -17,7 +17,7 @@ const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 
 /// Sees to it that the toolchain is there; answers with the versions of what it is made of.
 pub(super) fn ensure(
-    _node: &Node,
+    _: &Node,
     toolchain: &Toolchain,
     log: &mut dyn FnMut(&str),
 ) -> Result<Vec<(String, String)>, BuildError> {
@@ -41,7 +41,8 @@ fn is_installed(js: &Path) -> bool {
 fn install(toolchain: &Toolchain) -> Result<(), BuildError> {
     let root = toolchain.root();
     std::fs::create_dir_all(root).map_err(BuildError::io("create", root))?;
-    let fresh = tempfile::Builder::new().prefix(".js-").tempdir_in(root).map_err(BuildError::io("write to", root))?;
+    let fresh =
+        tempfile::Builder::new().prefix(".js-").tempdir_in(root).map_err(BuildError::io("write to", root))?;
     for (name, text) in [("package.json", PACKAGE), (LOCK_NAME, LOCK)] {
         let path = fresh.path().join(name);
         std::fs::write(&path, text).map_err(BuildError::io("write", &path))?;
@@ -51,7 +52,10 @@ fn install(toolchain: &Toolchain) -> Result<(), BuildError> {
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
         .current_dir(fresh.path())
         .output()
-        .map_err(|_| BuildError::ToolMissing { tool: "npm", hint: "npm comes with Node; see that it is on the PATH.".into() })?;
+        .map_err(|_| BuildError::ToolMissing {
+            tool: "npm",
+            hint: "npm comes with Node; see that it is on the PATH.".into(),
+        })?;
     if !output.status.success() {
         return Err(BuildError::ToolFailed {
             tool: "npm ci".into(),
@@ -94,8 +98,9 @@ fn versions() -> Result<Vec<(String, String)>, BuildError> {
     struct Package {
         dependencies: std::collections::BTreeMap<String, String>,
     }
-    let package: Package = serde_json::from_str(PACKAGE)
-        .map_err(|error| BuildError::Componentize { reason: format!("the toolchain's own list is broken: {error}") })?;
+    let package: Package = serde_json::from_str(PACKAGE).map_err(|error| BuildError::Componentize {
+        reason: format!("the toolchain's own list is broken: {error}"),
+    })?;
     let mut tools: Vec<_> = package.dependencies.into_iter().collect();
     tools.push((wizer::TOOL.0.into(), wizer::TOOL.1.into()));
     Ok(tools)

@@ -39,7 +39,8 @@ impl Node {
         let missing = |_| BuildError::ToolMissing { tool: "node", hint: HINT.into() };
         let output = Command::new("node").arg("--version").output().map_err(missing)?;
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+        let major =
+            version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
         if major.is_some_and(|major| major >= OLDEST) {
             return Ok(Self);
         }
@@ -60,13 +61,12 @@ impl Node {
 }
 
 impl Driver {
-    /// Where the toolchain is.
-    pub(super) fn toolchain(&self) -> &Path {
-        &self.toolchain
-    }
-
     /// Runs one step of the driver.
-    pub(super) fn step<R: DeserializeOwned>(&self, step: &str, job: &impl Serialize) -> Result<R, BuildError> {
+    pub(super) fn step<R: DeserializeOwned>(
+        &self,
+        step: &str,
+        job: &impl Serialize,
+    ) -> Result<R, BuildError> {
         let failed = |status: String, output: String| BuildError::ToolFailed {
             tool: format!("the {step} step"),
             status,
@@ -77,12 +77,14 @@ impl Driver {
         let mut command = Command::new("node");
         // A user's options for Node may load code of their own into every process.
         command.arg(&self.script).arg(step).env_remove("NODE_OPTIONS").env_remove("NODE_PATH");
-        let output = feed(command, &job).map_err(|error| failed("node cannot be run".into(), error.to_string()))?;
+        let output =
+            feed(command, &job).map_err(|error| failed("node cannot be run".into(), error.to_string()))?;
         let stderr = || String::from_utf8_lossy(&output.stderr).into_owned();
         if !output.status.success() {
             return Err(failed(output.status.to_string(), stderr()));
         }
-        serde_json::from_slice(&output.stdout).map_err(|error| failed(format!("its answer is broken: {error}"), stderr()))
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| failed(format!("its answer is broken: {error}"), stderr()))
     }
 }
 

@@ -56,9 +56,9 @@ pub(super) fn preinitialize(
     let run = || -> Result<Vec<u8>, Failed> {
         let stderr = MemoryOutputPipe::new(MAX_OUTPUT);
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let made = runtime.map_err(wasmtime::Error::from).and_then(|runtime| {
-            runtime.block_on(snapshot(module, folder, environment, stderr.clone()))
-        });
+        let made = runtime
+            .map_err(wasmtime::Error::from)
+            .and_then(|runtime| runtime.block_on(snapshot(module, folder, environment, stderr.clone())));
         made.map_err(|error| Failed {
             output: String::from_utf8_lossy(&stderr.contents()).into_owned(),
             reason: reason(&error),
@@ -210,7 +210,10 @@ struct Initialized<'a> {
 }
 
 impl InstanceState for Initialized<'_> {
-    #[expect(clippy::panic, reason = "the trait asks for it; the names are those of the instrumentation's own exports")]
+    #[expect(
+        clippy::panic,
+        reason = "the trait asks for it; the names are those of the instrumentation's own exports"
+    )]
     async fn global_get(&mut self, name: &str, _: ValType) -> SnapshotVal {
         let global = self.instance.get_global(&mut *self.store, name);
         match global.map(|global| global.get(&mut *self.store)) {
@@ -223,7 +226,10 @@ impl InstanceState for Initialized<'_> {
         }
     }
 
-    #[expect(clippy::panic, reason = "the trait asks for it; the names are those of the instrumentation's own exports")]
+    #[expect(
+        clippy::panic,
+        reason = "the trait asks for it; the names are those of the instrumentation's own exports"
+    )]
     async fn memory_contents(&mut self, name: &str, contents: impl FnOnce(&[u8]) + Send) {
         match self.instance.get_memory(&mut *self.store, name) {
             Some(memory) => contents(memory.data(&self.store)),
