@@ -28,6 +28,8 @@ pub enum ContentError {
     Wasm {
         /// Its name.
         name: String,
+        /// Where in the package it begins.
+        start: usize,
         /// Why.
         error: WasmError,
     },
@@ -36,20 +38,28 @@ pub enum ContentError {
     Undeclared(Vec<Disagreement>),
 }
 
+/// The first that refuses the manifest: warnings stand among them in the order of the source.
+fn first(problems: &[Problem]) -> Option<&Problem> {
+    problems.iter().find(|problem| problem.is_error())
+}
+
 fn summary(problems: &[Problem]) -> String {
-    let first = problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
-    match problems.len() {
+    let first = first(problems).map(|problem| problem.message.as_str()).unwrap_or_default();
+    match problems.iter().filter(|problem| problem.is_error()).count() {
         0 | 1 => first.to_owned(),
         many => format!("{first} (and {} more)", many - 1),
     }
 }
+
+/// Where in every package the manifest's contents begin.
+const MANIFEST_START: usize = container::LOCAL_LEN + container::MANIFEST_NAME.len();
 
 impl ContentError {
     /// The rule's code; for a list, that of its first member.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Container(error) => error.code(),
-            Self::Manifest(problems) => problems.first().map_or("MPKG-M01", |problem| problem.code),
+            Self::Manifest(problems) => first(problems).map_or("MPKG-M01", |problem| problem.code),
             Self::NoComponent { .. } => "MPKG-W10",
             Self::Wasm { error, .. } => error.code(),
             Self::Undeclared(list) => list.first().map_or("MPKG-W08", Disagreement::code),
@@ -60,7 +70,9 @@ impl ContentError {
     pub fn offset(&self) -> Option<usize> {
         match self {
             Self::Container(error) => Some(error.offset()),
-            _ => None,
+            Self::Manifest(problems) => first(problems).map(|problem| MANIFEST_START + problem.span.start),
+            Self::Wasm { start, error, .. } => Some(start + error.offset()),
+            Self::NoComponent { .. } | Self::Undeclared(_) => None,
         }
     }
 }
@@ -95,8 +107,10 @@ pub(crate) fn component<'a>(
     let name = manifest.manifest.mpkg.component.as_str();
     let component =
         *container.get(name).ok_or_else(|| ContentError::NoComponent { name: name.to_owned() })?;
-    let info =
-        wasm::inspect(component.data).map_err(|error| ContentError::Wasm { name: name.to_owned(), error })?;
+    let info = wasm::inspect(component.data).map_err(|error| {
+        let (name, start) = (name.to_owned(), component.offset);
+        ContentError::Wasm { name, start, error }
+    })?;
     let undeclared: Vec<Disagreement> = wasm::agreement(&info, &manifest.manifest)
         .into_iter()
         .filter(|found| matches!(found, Disagreement::NotDeclared { .. }))

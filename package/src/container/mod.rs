@@ -12,5 +12,5 @@ pub use error::ContainerError;
 pub use read::{Container, Entry, read};
 pub use write::{WriteError, write};
 
-pub(crate) use layout::END_LEN;
+pub(crate) use layout::{END_LEN, LOCAL_LEN};
 pub(crate) use tail::Tail;

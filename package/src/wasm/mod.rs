@@ -72,4 +72,9 @@ impl WasmError {
             Self::NoApp => "MPKG-W07",
         }
     }
+
+    /// The byte of the component that the complaint is about; its first where it is about the whole.
+    pub fn offset(&self) -> usize {
+        if let Self::Invalid { offset, .. } = self { *offset } else { 0 }
+    }
 }
