@@ -10,6 +10,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 
 const BRIDGE = /^mpkg:bridge\/([a-z][a-z0-9-]*)@1\.0\.0$/;
 const SDK = '@mpkg/sdk';
@@ -140,7 +141,7 @@ function place(importer, path) {
 
 /** One complaint of the bundler: a sentence, and where. */
 function readable({ message, loc }, project) {
-  const [sentence] = message.split('\n');
+  const [sentence] = stripVTControlCharacters(message).split('\n');
   const text = sentence.replace(/^\[[A-Z_]+\] /, '').replaceAll(project + sep, '');
   if (!loc?.file) return { text };
   const source = existsSync(loc.file) ? readFileSync(loc.file, 'utf8').split('\n')[loc.line - 1] : undefined;
