@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Sales older than this say nothing about tomorrow.
 pub(crate) const WINDOW_HOURS: u64 = 72;
+/// A product is not judged by its first minutes: one sale in a minute is not sixty an hour.
+const LEAST_HOURS: u64 = 6;
 /// What one hour weighs against the hour after it: halves every twelve hours.
 const HOURLY_DECAY_PER_10_000: u64 = 9_439;
 /// Views per hour must reach this many times the usual, in thousandths, to count as a spike.
@@ -71,10 +73,10 @@ impl Default for Policy {
 
 /// Units per hour, in thousandths: recent hours weigh more.
 ///
-/// `since_hour` is when the product was first heard of. A product that is on sale for two hours is not divided by
+/// `since_hour` is when the product was first heard of. A product that is on sale for ten hours is not divided by
 /// seventy-two.
 pub(crate) fn velocity_milli(sales: &[Sales], since_hour: u64, now_hour: u64) -> u64 {
-    let hours = now_hour.saturating_sub(since_hour).saturating_add(1).min(WINDOW_HOURS);
+    let hours = now_hour.saturating_sub(since_hour).saturating_add(1).clamp(LEAST_HOURS, WINDOW_HOURS);
     let (mut weight, mut weights, mut units) = (1_000_000_u64, 0_u64, 0_u64);
     for age in 0..hours {
         let sold: u64 =
@@ -152,7 +154,9 @@ mod tests {
     #[test]
     fn steady_sales_are_their_own_velocity() {
         assert_eq!(velocity_milli(&every_hour(0, 200, 5), 0, 200), 5000);
-        assert_eq!(velocity_milli(&every_hour(0, 1, 5), 0, 1), 5000, "a new product too");
+        assert_eq!(velocity_milli(&every_hour(100, 109, 5), 100, 109), 5000, "a newer product too");
+        let first_minutes = velocity_milli(&every_hour(100, 100, 6), 100, 100);
+        assert!((1000..1500).contains(&first_minutes), "{first_minutes}");
         assert_eq!(velocity_milli(&[], 0, 200), 0);
     }
 

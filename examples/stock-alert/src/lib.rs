@@ -40,9 +40,12 @@ struct Order {
     order_id: String,
     sku: String,
     quantity: u64,
-    /// Now, if absent.
+    /// When; now, if absent.
     #[serde(default)]
     at_ms: Option<u64>,
+    /// The same for tills that know only how long ago it was.
+    #[serde(default)]
+    minutes_ago: Option<u64>,
 }
 
 /// What is on the shelf was counted, or a delivery came.
@@ -148,7 +151,11 @@ impl StockAlert {
             return Err(Error::invalid_params("quantity", "must be at least 1"));
         }
         let now = now_ms()?;
-        let at = order.at_ms.unwrap_or(now);
+        let at = match (order.at_ms, order.minutes_ago) {
+            (Some(_), Some(_)) => return Err(Error::invalid_params("minutes_ago", "cannot go with `at_ms`")),
+            (Some(at), None) => at,
+            (None, ago) => now.saturating_sub(ago.unwrap_or(0).saturating_mul(60_000)),
+        };
         if at > now + MAX_AHEAD_MS {
             return Err(Error::invalid_params("at_ms", "is in the future"));
         }

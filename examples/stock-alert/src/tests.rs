@@ -44,6 +44,28 @@ fn a_shop_is_warned_in_time() {
 }
 
 #[test]
+fn the_demo_does_what_it_says() {
+    let (host, mut app) = start();
+    let answers: Vec<Result<Value, i32>> = include_str!("../demo/shop.jsonl")
+        .lines()
+        .map(|line| {
+            let request: Value = serde_json::from_str(line).unwrap();
+            let answer = app.call(request["method"].as_str().unwrap(), request["params"].clone());
+            answer.map_err(|error| error.code())
+        })
+        .collect();
+    let errors: Vec<i32> = answers.iter().filter_map(|answer| answer.as_ref().err().copied()).collect();
+    assert_eq!(errors, [1, -32602], "an unknown product and an order of nothing");
+    let levels: Vec<(String, String)> = host
+        .published()
+        .iter()
+        .map(|alert| (alert.data["sku"].to_string(), alert.data["to"].to_string()))
+        .collect();
+    let expected = [("mug-blue", "warning"), ("mug-blue", "critical"), ("poster-a2", "out_of_stock")];
+    assert_eq!(levels, expected.map(|(sku, to)| (format!("{sku:?}"), format!("{to:?}"))));
+}
+
+#[test]
 fn a_viral_spike_shortens_what_is_left() {
     let (host, mut app) = start();
     mugs(&mut app, 200);
@@ -64,6 +86,19 @@ fn a_viral_spike_shortens_what_is_left() {
     host.advance(Duration::from_secs(6 * 3600));
     let over = app.call("stock.status", json!({ "sku": "mug" })).unwrap();
     assert_eq!(over["boost_milli"], 1000);
+}
+
+#[test]
+fn an_order_counts_when_it_was_placed() {
+    let (_host, mut app) = start();
+    mugs(&mut app, 500);
+    let mut add = |id: &str, minutes_ago: u64| {
+        let order = json!({ "order_id": id, "sku": "mug", "quantity": 10, "minutes_ago": minutes_ago });
+        app.call("orders.add", order).unwrap()["velocity_milli"].as_u64().unwrap()
+    };
+    let old = add("a", 60 * 48);
+    assert!(add("b", 10) > 5 * old);
+    assert_eq!(add("c", 60 * 24 * 365), add("d", 60 * 24 * 365), "last year says nothing");
 }
 
 #[test]
@@ -137,6 +172,8 @@ fn mistakes_are_named() {
     assert_eq!(field("orders.add", json!({ "order_id": "", "sku": "mug", "quantity": 1 })), "order_id");
     let future = json!({ "order_id": "1", "sku": "mug", "quantity": 1, "at_ms": START_MS + 600_000 });
     assert_eq!(field("orders.add", future), "at_ms");
+    let both = json!({ "order_id": "1", "sku": "mug", "quantity": 1, "at_ms": START_MS, "minutes_ago": 5 });
+    assert_eq!(field("orders.add", both), "minutes_ago");
     assert_eq!(field("inventory.set", json!({ "sku": "mug", "stock": 1, "pack_size": 0 })), "pack_size");
     assert_eq!(field("inventory.set", json!({ "sku": "x".repeat(65), "stock": 1 })), "sku");
     assert_eq!(field("alerts.history", json!({ "limit": 0 })), "limit");

@@ -91,7 +91,7 @@ fn a_broken_guest_shows_what_the_compiler_says() {
 
     std::fs::remove_file(folder.path().join("src/lib.rs")).unwrap();
     std::fs::write(folder.path().join("src/main.rs"), "fn main() {}").unwrap();
-    std::fs::write(folder.path().join("Cargo.toml"), "[package]\nname = \"program\"\n[workspace]\n").unwrap();
+    std::fs::write(folder.path().join("Cargo.toml"), "[package]\nname = \"broken\"\n[workspace]\n").unwrap();
     let error = build(folder.path(), &folder.path().join("out"), &toolchain, &mut |_| {}).unwrap_err();
     assert_eq!(error.code(), "MPKG-C24", "{error}");
     assert!(error.to_string().contains("no library"), "{error}");
