@@ -103,7 +103,7 @@
   (core instance $main (instantiate $module))
 
   (func $handle (param "method" string) (param "params" string) (result (result string (error $rpc-error)))
-    (canon lift (core func $main "handle") (memory $main "memory") (realloc (func $main "realloc"))))
+    (canon lift (core func $main "handle") (memory (core memory $main "memory")) (realloc (core func $main "realloc"))))
   (instance $app
     (export "rpc-error" (type $rpc-error))
     (export "handle" (func $handle)))
