@@ -26,12 +26,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(cap: u64) -> Arc<Self> {
-        Arc::new(Self {
-            cap,
-            used: AtomicU64::new(0),
-            peak: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-        })
+        Arc::new(Self { cap, used: AtomicU64::new(0), peak: AtomicU64::new(0), refused: AtomicU64::new(0) })
     }
 
     pub(crate) fn cap(&self) -> u64 {

@@ -210,8 +210,7 @@ impl Data {
             let key = (app.publisher.as_str(), app.app_id.as_str());
             let floor = floors.get(key)?.map_or(0, |floor| floor.value());
             floors.insert(key, floor.max(app.release_seq))?;
-            txn.open_table(INSTALLED)?
-                .insert(app.app_id.as_str(), serde_json::to_string(app)?.as_str())?;
+            txn.open_table(INSTALLED)?.insert(app.app_id.as_str(), serde_json::to_string(app)?.as_str())?;
         }
         Ok(txn.commit()?)
     }
@@ -446,7 +445,8 @@ mod tests {
                 let usage = data.kv_usage(&of).unwrap();
                 prop_assert_eq!(usage, Usage { bytes: bytes(&model), keys: model.len() as u64 });
             }
-            prop_assert_eq!(data.kv_get(&other, "ab").unwrap().as_deref(), Some("0"));
+            let others = data.kv_get(&other, "ab").unwrap();
+            prop_assert_eq!(others.as_deref(), Some("0"));
         }
     }
 }

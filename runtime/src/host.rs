@@ -86,7 +86,9 @@ impl HostBuilder {
         let mut registry = Registry::default();
         for bridge in bridge::builtin().into_iter().chain(self.bridges) {
             registry.add(bridge).map_err(|error| match error {
-                RegisterError::UnknownPermission { permission } => HostError::UnknownPermission { permission },
+                RegisterError::UnknownPermission { permission } => {
+                    HostError::UnknownPermission { permission }
+                }
                 RegisterError::Misplaced { permission, method } => {
                     HostError::MisplacedMethod { permission, method }
                 }

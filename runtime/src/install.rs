@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use mpkg_package::container::MANIFEST_NAME;
-use mpkg_package::root::RootError;
-use mpkg_package::{Verified, VerifyError, limits, verify};
+use mpkg_package::{Verified, limits, verify_any};
 
 use crate::broker::DECLARED_LIMIT;
 use crate::data::Installed;
@@ -21,8 +20,8 @@ impl Host {
     pub async fn install_file(&self, path: impl AsRef<Path>) -> Result<Installed, InstallError> {
         let path = path.as_ref().to_owned();
         self.blocking(move |inner| {
-            let bytes = read_bounded(&path)
-                .map_err(|source| InstallError::Read { path: path.clone(), source })?;
+            let bytes =
+                read_bounded(&path).map_err(|source| InstallError::Read { path: path.clone(), source })?;
             install(inner, bytes)
         })
         .await
@@ -73,7 +72,7 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
-    let verified = verify_any(inner, package)?;
+    let verified = verify(inner, package)?;
     let statement = verified.statement();
     let app = Installed {
         app_id: statement.app_id.clone(),
@@ -98,19 +97,11 @@ fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
     Ok(app)
 }
 
-/// Verifies against each trusted publisher in turn. The refusal told is the one that got furthest.
-fn verify_any(inner: &Inner, package: Vec<u8>) -> Result<Verified, InstallError> {
-    let Some((last, others)) = inner.trust.split_last() else { return Err(InstallError::NobodyTrusted) };
-    let other_publisher = |error: &VerifyError| matches!(error, VerifyError::Root(RootError::Untrusted { .. }));
-    let refused = |error| InstallError::Refused(Box::new(error));
-    for trust in others {
-        match verify(package.clone(), trust) {
-            Ok(verified) => return Ok(verified),
-            Err(error) if other_publisher(&error) => {}
-            Err(error) => return Err(refused(error)),
-        }
+fn verify(inner: &Inner, package: Vec<u8>) -> Result<Verified, InstallError> {
+    if inner.trust.is_empty() {
+        return Err(InstallError::NobodyTrusted);
     }
-    verify(package, last).map_err(refused)
+    verify_any(package, None, &inner.trust).map_err(|error| InstallError::Refused(Box::new(error)))
 }
 
 fn check_succession(inner: &Inner, app: &Installed, before: Option<&Installed>) -> Result<(), InstallError> {

@@ -140,7 +140,11 @@ impl Instance {
     ///
     /// # Errors
     /// [`CallError`]: the app answered with an error, or has stopped, or the answer is not an `R`.
-    pub async fn call<R: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<R, CallError> {
+    pub async fn call<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<R, CallError> {
         let params = serde_json::to_string(params)
             .map_err(|e| RpcError::invalid_params(format!("The parameters do not serialize: {e}.")))?;
         let text = self.run(method, params).await?;
@@ -202,7 +206,8 @@ impl Instance {
         }
         let session = &self.shared.session;
         // A revoked `events` permission ends deliveries as well as calls.
-        let allowed = session.permissions.index_of("events").is_some_and(|i| session.permissions.is_effective(i));
+        let allowed =
+            session.permissions.index_of("events").is_some_and(|i| session.permissions.is_effective(i));
         if !allowed || !session.topics.contains(topic) {
             return Ok(false);
         }
@@ -326,9 +331,7 @@ async fn run_to_end(
         Ended::Finished(Ok((answer,))) => (Some(answer), None),
         Ended::Finished(Err(error)) => (None, Some(trap::reason(&error, session, &name, shared.limits))),
         Ended::Killed => (None, None),
-        Ended::WallBudget => {
-            (None, Some(StopReason::Wall { method: name, limit: shared.limits.wall }))
-        }
+        Ended::WallBudget => (None, Some(StopReason::Wall { method: name, limit: shared.limits.wall })),
     };
     let failed = !matches!(answer, Some(Ok(_)));
     session.metrics.record_call(failed, started.elapsed(), session.meter.used());

@@ -110,26 +110,23 @@ fn load(inner: &Inner, installed: Installed) -> Result<App, LaunchError> {
     let declared = app::declared(&manifest);
     app::check_provided(&app_id, &declared, &inner.registry)?;
     let (memory_cap, storage_quota) = app::limits(&manifest, &inner.policy)?;
-    let unusable = |e: wasmtime::Error| LaunchError::Unusable { app_id: app_id.clone(), reason: format!("{e:#}") };
+    let unusable =
+        |e: wasmtime::Error| LaunchError::Unusable { app_id: app_id.clone(), reason: format!("{e:#}") };
     let (code, _origin) = inner.native.load(&inner.engine, &installed.digest, component).map_err(unusable)?;
     let kind = code.component_type();
     let wasi = kind.imports(&inner.engine).any(|(name, _)| name.starts_with("wasi:"));
     let linker = inner.registry.linker(&inner.engine, &declared, wasi).map_err(unusable)?;
     let pre = linker.instantiate_pre(&code).map_err(unusable)?;
-    let app_export = kind.exports(&inner.engine).map(|(name, _)| name).find(|name| name.starts_with(APP_EXPORT));
+    let app_export =
+        kind.exports(&inner.engine).map(|(name, _)| name).find(|name| name.starts_with(APP_EXPORT));
     let handle = app_export
         .and_then(|name| code.get_export_index(None, name))
         .and_then(|app| code.get_export_index(Some(&app), "handle"))
-        .ok_or_else(|| LaunchError::Unusable { app_id: app_id.clone(), reason: "it exports no `handle`".into() })?;
-    Ok(App {
-        name: manifest.name.to_string(),
-        installed,
-        declared,
-        memory_cap,
-        storage_quota,
-        pre,
-        handle,
-    })
+        .ok_or_else(|| LaunchError::Unusable {
+            app_id: app_id.clone(),
+            reason: "it exports no `handle`".into(),
+        })?;
+    Ok(App { name: manifest.name.to_string(), installed, declared, memory_cap, storage_quota, pre, handle })
 }
 
 fn session(inner: &Inner, app: &App, user: &str) -> Result<Arc<Session>, LaunchError> {

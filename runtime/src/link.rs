@@ -36,7 +36,8 @@ impl From<RpcError> for WireError {
 impl From<WireError> for RpcError {
     fn from(error: WireError) -> Self {
         // What is not JSON is kept as a string: it is the guest's, and only shown.
-        let data = error.data.map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)));
+        let data =
+            error.data.map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)));
         Self { code: error.code, message: error.message, data }
     }
 }
@@ -97,7 +98,12 @@ impl Registry {
     }
 
     /// A linker for one app version: the free interfaces and those of declared permissions, nothing else.
-    pub(crate) fn linker(&self, engine: &Engine, declared: &[Declared], wasi: bool) -> wasmtime::Result<Linker<Guest>> {
+    pub(crate) fn linker(
+        &self,
+        engine: &Engine,
+        declared: &[Declared],
+        wasi: bool,
+    ) -> wasmtime::Result<Linker<Guest>> {
         let mut linker = Linker::new(engine);
         let mut interfaces = BTreeMap::<&str, Interface>::new();
         for free in permission::VOCABULARY.iter().filter(|spec| spec.free) {
@@ -112,8 +118,7 @@ impl Registry {
             let Some(name) = permission::interface_for(&provided.permission) else { continue };
             let Some(interface) = interfaces.get_mut(name) else { continue };
             let gate = gate(&provided.permission, declared);
-            let endpoint =
-                Endpoint { gate, place: provided.place, handler: provided.handler.clone() };
+            let endpoint = Endpoint { gate, place: provided.place, handler: provided.handler.clone() };
             interface.endpoints.push((method.as_str().into(), endpoint));
         }
         for (name, interface) in interfaces {
@@ -220,7 +225,10 @@ impl Interface {
         }
         // The host's copy counts as the guest's memory while the call lasts.
         let Some(_hold) = caller.session.ledger.hold(params.len()) else {
-            return Err(RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message."));
+            return Err(RpcError::new(
+                code::TOO_LARGE,
+                "The app's memory budget has no room for this message.",
+            ));
         };
         let answer = match &*endpoint.handler {
             Handler::Ready(handler) => handler(&caller, &params),

@@ -12,7 +12,12 @@ use crate::supervisor::Interrupt;
 const MESSAGE_TOO_LONG: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// Why a call that ended in `error` ended.
-pub(crate) fn reason(error: &wasmtime::Error, session: &Session, method: &str, limits: CallLimits) -> StopReason {
+pub(crate) fn reason(
+    error: &wasmtime::Error,
+    session: &Session,
+    method: &str,
+    limits: CallLimits,
+) -> StopReason {
     let method = method.to_owned();
     if let Some(reason) = session.switch.reason() {
         return reason.clone();

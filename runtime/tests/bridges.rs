@@ -22,7 +22,9 @@ async fn clock_and_random() {
     let one = bytes(call(&app, "1random.bytes", json!({ "length": 32 })).await.unwrap());
     assert_eq!(one.len(), 44);
     assert_ne!(one, bytes(call(&app, "1random.bytes", json!({ "length": 32 })).await.unwrap()));
-    for params in [json!({ "length": 0 }), json!({ "length": 65537 }), json!({}), json!({ "length": -1 }), json!(3)] {
+    for params in
+        [json!({ "length": 0 }), json!({ "length": 65537 }), json!({}), json!({ "length": -1 }), json!(3)]
+    {
         assert_eq!(call(&app, "1random.bytes", params).await, Err(code::INVALID_PARAMS));
     }
     assert_eq!(call(&app, "0clock.now", json!({ "zone": "UTC" })).await, Err(code::INVALID_PARAMS));
@@ -32,7 +34,8 @@ async fn clock_and_random() {
 async fn storage_keeps_to_its_app_its_user_and_its_quota() {
     let folder = tempfile::tempdir().unwrap();
     let start = || builder(folder.path()).permissions(StaticPermissions::allow_all()).build().unwrap();
-    let package = Package { mpkg: json!({ "storage": { "quota_bytes": 64 } }), ..Package::with(&["storage"]) };
+    let package =
+        Package { mpkg: json!({ "storage": { "quota_bytes": 64 } }), ..Package::with(&["storage"]) };
     let host = start();
     host.install(package.signed()).await.unwrap();
     let ann = host.launch(APP, "ann").await.unwrap();
@@ -49,13 +52,26 @@ async fn storage_keeps_to_its_app_its_user_and_its_quota() {
     let ann = host.launch(APP, "ann").await.unwrap();
     let found = call(&ann, "0storage.get", json!({ "key": "a" })).await.unwrap();
     assert_eq!(found, json!({ "value": value, "found": true }), "it survives a restart");
-    assert_eq!(call(&ann, "0storage.get", json!({ "key": "b" })).await.unwrap(), missing, "nothing half-written");
+    assert_eq!(
+        call(&ann, "0storage.get", json!({ "key": "b" })).await.unwrap(),
+        missing,
+        "nothing half-written"
+    );
     let usage = call(&ann, "0storage.usage", json!({})).await.unwrap();
     assert_eq!(usage["quota_bytes"], 64);
     assert_eq!(usage["keys"], 1);
-    assert_eq!(call(&ann, "0storage.list", json!({})).await.unwrap(), json!({ "keys": ["a"], "more": false }));
-    assert_eq!(call(&ann, "0storage.delete", json!({ "key": "a" })).await.unwrap(), json!({ "existed": true }));
-    assert_eq!(call(&ann, "0storage.delete", json!({ "key": "a" })).await.unwrap(), json!({ "existed": false }));
+    assert_eq!(
+        call(&ann, "0storage.list", json!({})).await.unwrap(),
+        json!({ "keys": ["a"], "more": false })
+    );
+    assert_eq!(
+        call(&ann, "0storage.delete", json!({ "key": "a" })).await.unwrap(),
+        json!({ "existed": true })
+    );
+    assert_eq!(
+        call(&ann, "0storage.delete", json!({ "key": "a" })).await.unwrap(),
+        json!({ "existed": false })
+    );
 
     host.uninstall(APP).await.unwrap();
     assert!(ann.stop_reason().is_some());
@@ -88,7 +104,8 @@ async fn events_go_both_ways() {
     let host = host();
     let app = host.run(&Package::with(&["events"])).await;
     let mut heard = app.notifications();
-    let id = call(&app, "0events.publish", json!({ "topic": "cart.changed", "data": { "n": 1 } })).await.unwrap();
+    let id =
+        call(&app, "0events.publish", json!({ "topic": "cart.changed", "data": { "n": 1 } })).await.unwrap();
     let heard = heard.recv().await.unwrap();
     let Notification::Event { topic, data, id: heard_id } = &*heard else { panic!("{heard:?}") };
     assert_eq!((topic.as_str(), data.get()), ("cart.changed", r#"{"n":1}"#));
@@ -99,7 +116,10 @@ async fn events_go_both_ways() {
     assert!(app.publish("orders", &json!(1)).await.unwrap());
     host.revoke("ann", APP, "events").unwrap();
     assert!(!app.publish("orders", &json!(1)).await.unwrap(), "a revoked permission ends deliveries too");
-    assert_eq!(call(&app, "0events.publish", json!({ "topic": "x", "data": 1 })).await, Err(code::PERMISSION_DENIED));
+    assert_eq!(
+        call(&app, "0events.publish", json!({ "topic": "x", "data": 1 })).await,
+        Err(code::PERMISSION_DENIED)
+    );
 }
 
 #[tokio::test]
@@ -107,7 +127,10 @@ async fn topics_and_subscriptions_are_bounded() {
     let host = host();
     let app = host.run(&Package::with(&["events"])).await;
     for topic in ["", "a b", "\u{202e}evil", &"t".repeat(129)] {
-        assert_eq!(call(&app, "0events.subscribe", json!({ "topic": topic })).await, Err(code::INVALID_PARAMS));
+        assert_eq!(
+            call(&app, "0events.subscribe", json!({ "topic": topic })).await,
+            Err(code::INVALID_PARAMS)
+        );
     }
     for n in 0..64 {
         call(&app, "0events.subscribe", json!({ "topic": format!("t{n}") })).await.unwrap();
@@ -133,7 +156,10 @@ async fn logs_are_bounded_in_length_and_rate() {
     let metrics = app.metrics();
     assert_eq!(metrics.log_lines + metrics.log_dropped, 51);
     assert!(metrics.log_dropped >= 40, "{metrics:?}");
-    assert_eq!(call(&app, "0log.write", json!({ "level": "shout", "message": "" })).await, Err(code::INVALID_PARAMS));
+    assert_eq!(
+        call(&app, "0log.write", json!({ "level": "shout", "message": "" })).await,
+        Err(code::INVALID_PARAMS)
+    );
 }
 
 #[tokio::test]

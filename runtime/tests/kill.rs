@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{APP, Package, call, host, host_with};
-use miniapp_runtime::{Bridge, CallError, Notification, Policy, StaticPermissions, StopReason, rpc::RpcError};
+use miniapp_runtime::{
+    Bridge, CallError, Notification, Policy, StaticPermissions, StopReason, rpc::RpcError,
+};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -40,21 +42,32 @@ fn parking() -> Parking {
             Ok::<_, RpcError>(())
         }
     });
-    let policy = Policy { cpu_per_call: Duration::from_secs(600), wall_per_call: Duration::from_secs(600), ..Policy::default() };
+    let policy = Policy {
+        cpu_per_call: Duration::from_secs(600),
+        wall_per_call: Duration::from_secs(600),
+        ..Policy::default()
+    };
     let host = host_with(|b| b.policy(policy).bridge(bridge).permissions(StaticPermissions::allow_all()));
     Parking { host, arrived, left }
 }
 
 async fn killed(call: tokio::task::JoinHandle<Result<Value, CallError>>) {
-    let error = tokio::time::timeout(PATIENCE, call).await.expect("the kill did not work").unwrap().unwrap_err();
-    assert!(matches!(&error, CallError::Stopped { reason: StopReason::Killed { why }, .. } if why == "test"), "{error}");
+    let error =
+        tokio::time::timeout(PATIENCE, call).await.expect("the kill did not work").unwrap().unwrap_err();
+    assert!(
+        matches!(&error, CallError::Stopped { reason: StopReason::Killed { why }, .. } if why == "test"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spinning() {
     let Parking { host, .. } = parking();
     let app = host.run(&Package::default()).await;
-    let spinning = tokio::spawn({ let app = app.clone(); async move { app.call("spin", &json!({})).await } });
+    let spinning = tokio::spawn({
+        let app = app.clone();
+        async move { app.call("spin", &json!({})).await }
+    });
     // Until the guest is inside, a second call cannot be told to wait for its turn.
     while app.metrics().memory_bytes == 0 || !spinning_now(&app).await {
         tokio::task::yield_now().await;
@@ -73,7 +86,10 @@ async fn spinning_now(app: &miniapp_runtime::Instance) -> bool {
 async fn parked_in_a_host_call() {
     let Parking { host, arrived, left } = parking();
     let app = host.run(&Package::with(&["host.wait"])).await;
-    let parked = tokio::spawn({ let app = app.clone(); async move { app.call("0wait.forever", &json!({})).await } });
+    let parked = tokio::spawn({
+        let app = app.clone();
+        async move { app.call("0wait.forever", &json!({})).await }
+    });
     arrived.notified().await;
     assert!(app.kill("test"));
     killed(parked).await;
@@ -134,7 +150,10 @@ async fn dropping_a_call_is_no_kill() {
     });
     let host = host_with(|b| b.bridge(bridge).permissions(StaticPermissions::allow_all()));
     let app = host.run(&Package::with(&["host.wait"])).await;
-    let waiting = tokio::spawn({ let app = app.clone(); async move { app.call::<Value>("0wait.once", &json!({})).await } });
+    let waiting = tokio::spawn({
+        let app = app.clone();
+        async move { app.call::<Value>("0wait.once", &json!({})).await }
+    });
     for_arrival.notified().await;
     waiting.abort();
     assert!(waiting.await.unwrap_err().is_cancelled());
@@ -147,7 +166,10 @@ async fn dropping_a_call_is_no_kill() {
 async fn shutdown_ends_everything() {
     let Parking { host, arrived, .. } = parking();
     let app = host.run(&Package::with(&["host.wait"])).await;
-    let parked = tokio::spawn({ let app = app.clone(); async move { app.call::<Value>("0wait.forever", &json!({})).await } });
+    let parked = tokio::spawn({
+        let app = app.clone();
+        async move { app.call::<Value>("0wait.forever", &json!({})).await }
+    });
     arrived.notified().await;
     host.shutdown();
     let error = parked.await.unwrap().unwrap_err();

@@ -111,7 +111,9 @@ async fn required_permissions_are_asked_for_before_anything_runs() {
     let (host, asked) = asking(Decision::Deny).await;
     host.install(Package::with(&["cart.write"]).required().signed()).await.unwrap();
     let error = host.launch(APP, "ann").await.unwrap_err();
-    assert!(matches!(error, LaunchError::PermissionDenied { ref permission, .. } if permission == "cart.write"));
+    assert!(
+        matches!(error, LaunchError::PermissionDenied { ref permission, .. } if permission == "cart.write")
+    );
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert_eq!(host.instances().len(), 0);
 }
@@ -132,7 +134,10 @@ async fn a_revocation_while_the_question_is_open_wins() {
     });
     let host = host_with(|b| b.bridge(bridge).permissions(provider));
     let app = host.run(&Package::with(&["cart.write"])).await;
-    let call = tokio::spawn({ let app = app.clone(); async move { checkout(&app).await } });
+    let call = tokio::spawn({
+        let app = app.clone();
+        async move { checkout(&app).await }
+    });
     open.notified().await;
     host.revoke("ann", APP, "cart.write").unwrap();
     answer.notify_one();
@@ -154,7 +159,10 @@ async fn a_guest_parked_in_a_question_can_be_killed() {
     });
     let host = host_with(|b| b.bridge(bridge).permissions(provider));
     let app = host.run(&Package::with(&["cart.write"])).await;
-    let call = tokio::spawn({ let app = app.clone(); async move { checkout(&app).await } });
+    let call = tokio::spawn({
+        let app = app.clone();
+        async move { checkout(&app).await }
+    });
     open.notified().await;
     app.kill("test");
     assert_eq!(call.await.unwrap().unwrap_err().code(), "MPKG-H20");
@@ -191,7 +199,9 @@ async fn an_interface_answers_for_its_own_methods_only() {
     let host = host_with(|b| b.bridge(bridge).permissions(StaticPermissions::allow_all()));
     let app = host.run(&Package::with(&["storage", "cart.write"])).await;
     for method in ["0cart.checkout", "0storage.nothing", "0", "1storage.get"] {
-        let Err(CallError::Rpc(error)) = app.call::<Value>(method, &json!({})).await else { panic!("{method}") };
+        let Err(CallError::Rpc(error)) = app.call::<Value>(method, &json!({})).await else {
+            panic!("{method}")
+        };
         assert_eq!(error.code, code::METHOD_NOT_FOUND, "{method}");
     }
     assert_eq!(effects.load(Ordering::SeqCst), 0);

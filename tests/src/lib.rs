@@ -1,1 +1,4 @@
-//! Placeholder.
+//! What end-to-end tests and benchmarks share: the built `mpkg` binary, the examples, and how figures are written.
+
+pub mod bench;
+pub mod workspace;

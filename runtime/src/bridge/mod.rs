@@ -142,7 +142,8 @@ impl Bridge {
 }
 
 fn from_json<P: DeserializeOwned>(params: &str) -> Result<P, RpcError> {
-    serde_json::from_str(params).map_err(|e| RpcError::invalid_params(format!("The parameters do not fit: {e}.")))
+    serde_json::from_str(params)
+        .map_err(|e| RpcError::invalid_params(format!("The parameters do not fit: {e}.")))
 }
 
 fn to_json<R: Serialize>(result: &R) -> Answer {

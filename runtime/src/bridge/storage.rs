@@ -88,13 +88,11 @@ async fn on_disk<T: Send + 'static>(
     let caller = caller.clone();
     match tokio::task::spawn_blocking(move || work(&caller)).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(StoreWriteError::Refused(StoreRefusal::Quota { used, wanted, quota }))) => {
-            Err(RpcError::new(
-                code::QUOTA_EXCEEDED,
-                format!("Storing this would take {wanted} bytes in all; the quota is {quota}."),
-            )
-            .with_data(json!({ "used_bytes": used, "quota_bytes": quota })))
-        }
+        Ok(Err(StoreWriteError::Refused(StoreRefusal::Quota { used, wanted, quota }))) => Err(RpcError::new(
+            code::QUOTA_EXCEEDED,
+            format!("Storing this would take {wanted} bytes in all; the quota is {quota}."),
+        )
+        .with_data(json!({ "used_bytes": used, "quota_bytes": quota }))),
         Ok(Err(StoreWriteError::Data(error))) => {
             tracing::error!(%error, "storage failed");
             Err(RpcError::internal())
@@ -107,10 +105,8 @@ pub(super) fn bridge() -> Bridge {
     Bridge::new("storage")
         .method("storage.get", |caller, Key { key }| async move {
             check_key(&key)?;
-            let stored = on_disk(&caller, move |c| {
-                Ok(c.session.data.kv_get(&c.session.namespace(), &key)?)
-            })
-            .await?;
+            let stored =
+                on_disk(&caller, move |c| Ok(c.session.data.kv_get(&c.session.namespace(), &key)?)).await?;
             let found = stored.is_some();
             let value = stored.unwrap_or_else(|| "null".to_owned());
             let value = RawValue::from_string(value).map_err(|error| {
@@ -133,10 +129,9 @@ pub(super) fn bridge() -> Bridge {
         })
         .method("storage.delete", |caller, Key { key }| async move {
             check_key(&key)?;
-            let existed = on_disk(&caller, move |c| {
-                Ok(c.session.data.kv_delete(&c.session.namespace(), &key)?)
-            })
-            .await?;
+            let existed =
+                on_disk(&caller, move |c| Ok(c.session.data.kv_delete(&c.session.namespace(), &key)?))
+                    .await?;
             Ok(Deleted { existed })
         })
         .method("storage.list", |caller, List { prefix, after, limit }| async move {

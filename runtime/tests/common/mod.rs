@@ -1,11 +1,11 @@
 //! What the runtime's tests share: a signed package around a hand-written guest, and a host that trusts its key.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod puppet;
 
 use miniapp_runtime::{Host, HostBuilder, Instance, StaticPermissions};
-use mpkg_package::{Root, SecretKey, Trust, container, sign};
+use mpkg_package::{Root, SecretKey, Time, Trust, container, sign};
 use serde_json::{Value, json};
 
 pub const APP: &str = "com.example.puppet";
@@ -95,7 +95,7 @@ impl Package {
         .unwrap();
         let key = key(self.seed);
         let root = Root::single(&key.public());
-        let created = "2026-01-01T00:00:00Z".parse().unwrap();
+        let created = Time::from_unix(1_767_225_600).unwrap();
         sign(&unsigned, &key, &root, created).unwrap().embed(&unsigned).unwrap()
     }
 }

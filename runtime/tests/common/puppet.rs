@@ -9,11 +9,12 @@
 /// | `spin` | never returns |
 /// | `grow` | grows its memory a page at a time until refused, then traps |
 /// | `more` | grows its memory a page at a time until refused, then answers `"refused"` |
-/// | `table` | grows its table by 1024 until refused, then traps |
+/// | `table` | grows its table by a million until refused, then traps |
 /// | `deep` | recurses until it overflows its stack |
 /// | `crash` | executes `unreachable` |
 /// | `long` | answers with a string of 8 MiB |
 /// | `flood` | calls interface 0 with the parameters forever |
+/// | `loop…` | calls method `…` of interface 0 with the parameters 1000 times, then answers with them |
 /// | other | error −32601 |
 pub fn component(interfaces: &[&str]) -> String {
     let mut imports = String::new();
@@ -32,7 +33,7 @@ pub fn component(interfaces: &[&str]) -> String {
         );
         lowered += &format!(
             r#"
-  (core func $c{n} (canon lower (func $i{n} "call") (memory $mem "memory") (realloc (func $mem "realloc"))))"#
+  (core func $c{n} (canon lower (func $i{n} "call") (memory (core memory $mem "memory")) (realloc (core func $mem "realloc"))))"#
         );
         given += &format!(r#" (export "c{n}" (func $c{n}))"#);
         core_imports += &format!(r#"(import "host" "c{n}" (func $c{n} (param i32 i32 i32 i32 i32)))"#);
@@ -53,6 +54,17 @@ pub fn component(interfaces: &[&str]) -> String {
           (call $reset)
           (br $again))"#
             .to_owned()
+    };
+    let looped = if interfaces.is_empty() {
+        "(unreachable)"
+    } else {
+        r#"(local.set $n (i32.const 1000))
+        (loop $again
+          (call $c0 (i32.add (local.get $m) (i32.const 4)) (i32.sub (local.get $ml) (i32.const 4))
+            (local.get $p) (local.get $pl) (i32.const 16))
+          (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+          (br_if $again (local.get $n)))
+        (return (call $ok (local.get $p) (local.get $pl)))"#
     };
     format!(
         r#"(component
@@ -90,7 +102,7 @@ pub fn component(interfaces: &[&str]) -> String {
     (func $deep (param i64) (result i64)
       (i64.add (call $deep (i64.add (local.get 0) (i64.const 1))) (local.get 0)))
     (func (export "handle") (param $m i32) (param $ml i32) (param $p i32) (param $pl i32) (result i32)
-      (local $first i32) (local $head i32)
+      (local $first i32) (local $head i32) (local $n i32)
       (local.set $first (i32.load8_u (local.get $m))){dispatch}
       (if (i32.lt_u (local.get $ml) (i32.const 4)) (then (return (call $no))))
       (local.set $head (i32.load align=1 (local.get $m)))
@@ -106,7 +118,7 @@ pub fn component(interfaces: &[&str]) -> String {
         (return (call $ok (i32.const 1024) (i32.const 9)))))
       (if (i32.eq (local.get $head) (i32.const 0x6c626174)) (then ;; table
         (loop $again (br_if $again
-          (i32.ne (table.grow $t (ref.null func) (i32.const 1024)) (i32.const -1))))
+          (i32.ne (table.grow $t (ref.null func) (i32.const 1048576)) (i32.const -1))))
         (unreachable)))
       (if (i32.eq (local.get $head) (i32.const 0x70656564)) (then ;; deep
         (drop (call $deep (i64.const 0)))))
@@ -116,6 +128,7 @@ pub fn component(interfaces: &[&str]) -> String {
         (memory.fill (i32.const 65536) (i32.const 0x20) (i32.const 8388608))
         (return (call $ok (i32.const 65536) (i32.const 8388608)))))
       (if (i32.eq (local.get $head) (i32.const 0x6f6f6c66)) (then {flood})) ;; flood
+      (if (i32.eq (local.get $head) (i32.const 0x706f6f6c)) (then {looped})) ;; loop
       (call $no))
     (func $no (result i32)
       (i32.store8 (i32.const 16) (i32.const 1))
@@ -129,8 +142,8 @@ pub fn component(interfaces: &[&str]) -> String {
     (with "libc" (instance $mem))
     (with "host" (instance{given}))))
   (func $handle (param "method" string) (param "params" string) (result (result string (error $err)))
-    (canon lift (core func $main "handle") (memory $mem "memory") (realloc (func $mem "realloc"))
-      (post-return (func $main "done"))))
+    (canon lift (core func $main "handle") (memory (core memory $mem "memory")) (realloc (core func $mem "realloc"))
+      (post-return (core func $main "done"))))
   (instance $app (export "rpc-error" (type $err)) (export "handle" (func $handle)))
   (export "mpkg:bridge/app@1.0.0" (instance $app)))"#
     )

@@ -1,0 +1,46 @@
+# `make demo` runs the main job, `make test` passes the tests. Both do all set-up themselves, below target/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+CARGO ?= cargo
+# Where cargo builds: CARGO_TARGET_DIR if it is set, else target/.
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+export MPKG_TOOLCHAIN ?= $(TARGET)/guest-toolchain
+
+.PHONY: help demo test build tools toolchain bench lint fmt
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: build ## build, sign, verify, tamper, run, deny, stop, kill: the story in under a minute once built
+	@scripts/demo.sh "$(TARGET)/debug"
+
+test: build ## every test, in Rust and JavaScript; what CI runs
+	@$(CARGO) test --workspace
+	@$(CARGO) test --manifest-path sdk/rust/Cargo.toml --workspace
+	@scripts/test-js.sh
+
+build: tools toolchain
+	@echo "building the workspace (the first time takes about ten minutes on two cores)"
+	@$(CARGO) build --workspace
+
+tools:
+	@scripts/check-tools.sh
+
+toolchain: tools
+	@scripts/guest-toolchain.sh
+
+bench: build ## every benchmark; writes target/bench.json and docs/benchmarks.md
+	@$(CARGO) bench --profile dev -p mpkg-tests
+	@$(CARGO) run -q -p mpkg-tests --bin benchmarks -- "$(TARGET)/bench.json" docs/benchmarks.md
+
+lint: tools ## formatting and clippy, as CI checks them
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+fmt: ## formats everything
+	@$(CARGO) fmt --all
+	@$(CARGO) fmt --manifest-path sdk/rust/Cargo.toml --all
