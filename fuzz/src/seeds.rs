@@ -1,0 +1,94 @@
+//! Valid cases to begin with. They are made, not kept: `seeds` writes them where the fuzzer looks.
+
+use mpkg_package::dsse::Envelope;
+use mpkg_package::root::{RootChain, Trust};
+use mpkg_package::signing::split;
+use mpkg_package::{SecretKey, container, sign, verify};
+
+#[allow(dead_code, missing_docs, unreachable_pub)]
+#[path = "../../package/tests/support/mod.rs"]
+mod support;
+
+pub use support::{key, package, signed};
+use support::archive::{archive, raw};
+
+/// Every seed: the target it is for, a name, the bytes.
+pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
+    let mut all = Vec::new();
+    let mut add = |target: &'static str, name: &str, bytes: Vec<u8>| all.push((target, name.to_owned(), bytes));
+
+    for (name, bytes) in archives() {
+        add("container", name, bytes.clone());
+        add("roundtrip", name, bytes);
+    }
+    add("roundtrip", "files", b"\0\x05hello\x03abc\x04text\x05a/b/c\x01x".to_vec());
+    add("roundtrip", "damaged", b"\x01\x20\0\x01\x05hello\x03abc\x04text".to_vec());
+
+    let signed = signed();
+    let block = split(signed.clone()).expect("it is signed").block.expect("it is signed");
+    let verified = verify(signed.clone(), &Trust::key(&key().public())).expect("it is signed");
+    add("signing_block", "signed", signed);
+    add("signing_block", "unsigned", package());
+    add("signing_block", "detached", block.to_bytes());
+
+    let mut envelope = Envelope::new(mpkg_package::statement::PAYLOAD_TYPE, verified.statement().to_bytes());
+    add("statement", "payload", envelope.payload.clone());
+    add("statement", "unsigned", envelope.to_bytes());
+    envelope.sign(&key());
+    add("statement", "one", envelope.to_bytes());
+    envelope.sign(&SecretKey::from_seed(&[8; 32]));
+    add("statement", "two", envelope.to_bytes());
+    for (number, permissions) in [&["network", "storage"][..], &["cart.read", "cart.write", "host.loyalty"]].iter().enumerate()
+    {
+        let files = [("manifest.json", support::manifest(permissions).into_bytes()), ("app.wasm", support::component(&[]))];
+        let package = container::write(&files).expect("files of a package");
+        // Declaring more than is imported is for `mpkg build` to refuse.
+        let signed = sign(&package, &key(), &support::root(), support::time()).expect("it can be signed");
+        add("statement", &format!("permissions-{number}"), signed.statement.to_bytes());
+        add("manifest", &format!("permissions-{number}"), files[0].1.clone());
+    }
+
+    let root = support::root();
+    add("root_chain", "document", root.bytes().to_vec());
+    add("root_chain", "chain", RootChain::first(root.clone()).expect("a first root").to_bytes());
+    add("root_chain", "key", key().public().to_pem().into_bytes());
+    add("root_chain", "id", root.publisher_id().to_string().into_bytes());
+
+    add("manifest", "tiny", support::manifest(&[]).into_bytes());
+    add("manifest", "nested", [&b"["[..]; 32].concat());
+    for (name, text) in MANIFESTS {
+        add("manifest", name, text.as_bytes().to_vec());
+    }
+    all
+}
+
+const MANIFESTS: [(&str, &str); 5] = [
+    ("minimal", include_str!("../../manifest-schema/tests/valid/minimal.json")),
+    ("full", include_str!("../../manifest-schema/tests/valid/full.json")),
+    ("edges", include_str!("../../manifest-schema/tests/valid/edges.json")),
+    ("vendor-members", include_str!("../../manifest-schema/tests/valid/vendor-members.json")),
+    ("warnings", include_str!("../../manifest-schema/tests/valid/warnings.json")),
+];
+
+/// Packages, and archives that are almost packages.
+fn archives() -> Vec<(&'static str, Vec<u8>)> {
+    let two = || vec![raw("manifest.json", "{}"), raw("a/b", "contents")];
+    let with = |change: fn(&mut support::archive::Archive)| {
+        let mut archive = archive(two());
+        change(&mut archive);
+        archive.build()
+    };
+    vec![
+        ("package", package()),
+        ("one-file", archive(vec![raw("manifest.json", "{}")]).build()),
+        ("two-files", archive(two()).build()),
+        ("empty-files", archive(vec![raw("manifest.json", ""), raw("a", ""), raw("b", "")]).build()),
+        ("no-files", archive(vec![]).build()),
+        ("comment", with(|archive| archive.comment = b"PK\x05\x06".to_vec())),
+        ("extra", with(|archive| archive.entries[1].extra = vec![1, 0, 0, 0])),
+        ("gap", with(|archive| archive.before_directory = vec![0; 4])),
+        ("prefix", with(|archive| archive.before = b"#!".to_vec())),
+        ("another-local-name", with(|archive| archive.entries[1].local_name = Some(b"a/c".to_vec()))),
+        ("zip64", with(|archive| archive.count = Some(0xFFFF))),
+    ]
+}
