@@ -93,7 +93,7 @@ pub(super) fn run(
             }
             _ => None,
         })
-        .last();
+        .next_back();
     let Some(module) = module else {
         return Err(BuildError::Componentize { reason: "cargo built no WebAssembly module".into() });
     };
