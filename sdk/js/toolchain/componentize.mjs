@@ -91,6 +91,9 @@ function hostGlobals(globals) {
   return {
     Date: [globals, 'Date'],
     console: [globals, 'console'],
+    fetch: [globals, 'fetch'],
+    setInterval: [globals, 'setInterval'],
+    setTimeout: [globals, 'setTimeout'],
     'Math.random': [globals, 'random'],
     'performance.now': [globals, 'performanceNow'],
     'crypto.getRandomValues': [globals, 'getRandomValues'],

@@ -44,6 +44,15 @@ function readable(value) {
   }
 }
 
+// The engine's own would stop the whole app: there is nothing in a guest that they could wait for.
+function noTimers() {
+  throw new Error('a Mini App has no timers: it runs when the host calls it');
+}
+
+function noFetch() {
+  throw new Error("a Mini App has no fetch of its own: import { network } from '@mpkg/sdk'");
+}
+
 function performanceNow() {
   return monotonic() / 1e6;
 }
@@ -57,6 +66,9 @@ function getRandomValues(array) {
 export {
   HostDate as Date,
   hostConsole as console,
+  noFetch as fetch,
+  noTimers as setInterval,
+  noTimers as setTimeout,
   float as random,
   performanceNow,
   getRandomValues,
