@@ -110,15 +110,18 @@ fn escape(text: &str) -> String {
 /// Quotes text from a manifest for a message: escaped, and cut when long, so that it can neither move a
 /// terminal's cursor nor reorder the sentence around it, nor drown it.
 pub(crate) fn quote(text: &str) -> String {
-    const LONGEST: usize = 64;
-    let mut out = String::from("`");
+    format!("`{}`", shorten(text, 64))
+}
+
+/// The same without quotes: at most so many characters, those that do something to a terminal spelled out.
+pub(crate) fn shorten(text: &str, longest: usize) -> String {
+    let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
-        if count == LONGEST {
+        if count == longest {
             out.push('…');
             break;
         }
         if crate::text::is_unsafe_char(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
     }
-    out.push('`');
     out
 }

@@ -1,6 +1,6 @@
 //! Why a JSON document is refused.
 
-use crate::problem::quote;
+use crate::problem::{quote, shorten};
 use crate::span::Span;
 
 /// Why a JSON document is refused. Offsets are in bytes from the start of the document.
@@ -203,11 +203,9 @@ pub(super) fn offset_of(source: &[u8], error: &serde_json::Error) -> usize {
     (start + error.column().saturating_sub(1)).min(source.len())
 }
 
-/// serde_json's message without the position that it appends.
+/// serde_json's message without the position that it appends. It repeats what it met, which may be anything.
 pub(super) fn bare_message(error: &serde_json::Error) -> String {
     let message = error.to_string();
-    match message.rfind(" at line ") {
-        Some(at) => message.get(..at).unwrap_or_default().to_owned(),
-        None => message,
-    }
+    let bare = message.rfind(" at line ").and_then(|at| message.get(..at)).unwrap_or(&message);
+    shorten(bare, 200)
 }

@@ -95,7 +95,8 @@ pub fn inspect(component: &[u8]) -> Result<ComponentInfo, WasmError> {
 }
 
 fn invalid(error: wasmparser::Error) -> WasmError {
-    WasmError::Invalid { offset: error.offset(), message: error.message().to_owned() }
+    // Some messages have lines with causes in them.
+    WasmError::Invalid { offset: error.offset(), message: error.message().trim_end().replace('\n', ": ") }
 }
 
 fn kind_name(kind: ComponentExternalKind) -> &'static str {

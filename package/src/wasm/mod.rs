@@ -21,11 +21,11 @@ pub enum WasmError {
         core: bool,
     },
     /// It does not validate.
-    #[error("the component is not valid at byte {offset}: {message}")]
+    #[error("the component is not valid at byte {offset}: {}", Shown(.message))]
     Invalid {
         /// Where.
         offset: usize,
-        /// What the validator said.
+        /// What the validator said. It repeats names from the component; escape it before it reaches a terminal.
         message: String,
     },
     /// An import that no permission covers.
