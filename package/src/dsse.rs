@@ -186,13 +186,22 @@ impl Envelope {
         Ok(envelope)
     }
 
-    /// Checks every signature, and that enough keys signed. A signature by a key that is not among these, or a
-    /// wrong one beside enough right ones, refuses the whole: nothing unchecked stays in a signed file.
+    /// Checks every signature, and that enough keys signed.
     pub fn verify(
         &self,
         keys: &BTreeMap<KeyId, PublicKey>,
         threshold: usize,
     ) -> Result<Vec<KeyId>, EnvelopeError> {
+        let signers = self.signers(keys)?;
+        if signers.len() < threshold || threshold == 0 {
+            return Err(EnvelopeError::Threshold { found: signers.len(), threshold });
+        }
+        Ok(signers)
+    }
+
+    /// Checks every signature and tells the different keys that signed. A signature by a key that is not among
+    /// these, or a wrong one beside enough right ones, refuses the whole: nothing unchecked stays in a signed file.
+    pub fn signers(&self, keys: &BTreeMap<KeyId, PublicKey>) -> Result<Vec<KeyId>, EnvelopeError> {
         let message = pae(&self.payload_type, &self.payload);
         let mut signers: Vec<(KeyId, [u8; 32])> = Vec::new();
         for signature in &self.signatures {
@@ -206,9 +215,6 @@ impl Envelope {
             if !signers.iter().any(|(_, seen)| *seen == raw) {
                 signers.push((id, raw));
             }
-        }
-        if signers.len() < threshold || threshold == 0 {
-            return Err(EnvelopeError::Threshold { found: signers.len(), threshold });
         }
         Ok(signers.into_iter().map(|(id, _)| id).collect())
     }

@@ -16,6 +16,10 @@ pub const MANIFEST: usize = 256 << 10;
 pub const STATEMENT: usize = 16 << 10;
 /// Bytes of one publisher root document.
 pub const ROOT: usize = 16 << 10;
+/// Bytes of a permission grant.
+pub const GRANT: usize = 16 << 10;
+/// Bytes of a root file. Its roots have to fit into a signing block.
+pub const ROOT_FILE: usize = BLOCK;
 /// Bytes of one DSSE envelope: the largest payload in base64, 16 signatures and the frame around them.
 pub const ENVELOPE: usize = 32 << 10;
 /// Signatures on one document.

@@ -61,8 +61,8 @@ pub enum StatementError {
         /// The one whose root it is.
         real: PublisherId,
     },
-    /// It was made under another root.
-    #[error("the release statement was made under root version {stated}, the package carries version {real}")]
+    /// It was made under a root that is not in the chain.
+    #[error("the release statement was made under root version {stated}, the package carries up to {real}")]
     RootVersion {
         /// What it says.
         stated: u32,

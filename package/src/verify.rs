@@ -15,6 +15,7 @@ use crate::container;
 use crate::contents::{self, ContentError};
 use crate::digest::Digest;
 use crate::dsse::{Envelope, EnvelopeError};
+use crate::grant::{Grant, GrantError, SignedGrant};
 use crate::keys::KeyId;
 use crate::root::{PublisherId, RELEASE_ROLE, RootChain, RootError, Trust};
 use crate::signing::{self, Block, BlockError, SplitError, kind};
@@ -51,6 +52,9 @@ pub enum VerifyError {
     /// The statement.
     #[error(transparent)]
     Statement(#[from] StatementError),
+    /// The permission grant.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
     /// The contents.
     #[error(transparent)]
     Content(#[from] ContentError),
@@ -68,6 +72,7 @@ impl VerifyError {
             Self::Root(error) => error.code(),
             Self::Envelope(error) => error.code(),
             Self::Statement(error) => error.code(),
+            Self::Grant(error) => error.code(),
             Self::Content(error) => error.code(),
         }
     }
@@ -94,6 +99,7 @@ pub struct Verified {
     info: ComponentInfo,
     digest: Digest,
     statement: ReleaseStatement,
+    grant: Grant,
     roots: RootChain,
     signers: Vec<KeyId>,
     block: Block,
@@ -135,6 +141,11 @@ impl Verified {
         &self.statement
     }
 
+    /// What the publisher's root keys let this app ask for.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
     /// The component.
     pub fn component(&self) -> &[u8] {
         self.slice(&self.component)
@@ -167,7 +178,7 @@ impl Verified {
         &self.roots
     }
 
-    /// The keys that signed.
+    /// The keys that signed and count.
     pub fn signers(&self) -> &[KeyId] {
         &self.signers
     }
@@ -223,7 +234,9 @@ pub struct Claims {
     pub roots: RootChain,
     /// The statement.
     pub statement: ReleaseStatement,
-    /// The keys that signed.
+    /// The permission grant.
+    pub grant: Grant,
+    /// The keys that signed and count.
     pub signers: Vec<KeyId>,
 }
 
@@ -233,7 +246,7 @@ pub fn claims(block: &Block) -> Result<Claims, VerifyError> {
 }
 
 fn with_claims(package: Vec<u8>, block: Block, claims: Claims) -> Result<Verified, VerifyError> {
-    let Claims { roots, statement, signers } = claims;
+    let Claims { roots, statement, grant, signers } = claims;
     let digest = Digest::of(&package);
     if digest != statement.package {
         return Err(StatementError::Package { stated: statement.package, real: digest }.into());
@@ -252,22 +265,42 @@ fn with_claims(package: Vec<u8>, block: Block, claims: Claims) -> Result<Verifie
     let files =
         contents.container.entries().iter().map(|entry| (entry.name_range(), entry.range())).collect();
     let (manifest, info) = (contents.manifest, contents.info);
-    Ok(Verified { files, component, manifest, info, digest, statement, roots, signers, block, package })
+    Ok(Verified {
+        files,
+        component,
+        manifest,
+        info,
+        digest,
+        statement,
+        grant,
+        roots,
+        signers,
+        block,
+        package,
+    })
 }
 
 /// Who signed what, from the block alone.
 fn signatures(block: &Block, trusts: Option<&[Trust]>) -> Result<Claims, VerifyError> {
     let roots = block.get(kind::ROOTS).ok_or(VerifyError::Missing { part: "publisher root" })?;
     let release = block.get(kind::RELEASE).ok_or(VerifyError::Missing { part: "release" })?;
+    let grant = block.get(kind::GRANT).ok_or(VerifyError::Missing { part: "permission grant" })?;
 
     let roots = RootChain::parse(roots)?;
+    let root = roots.last();
     if let Some(trusts) = trusts {
-        let trusted: Vec<PublisherId> = trusts.iter().map(Trust::publisher_id).collect();
-        if !trusted.contains(&roots.publisher()) {
-            return Err(RootError::Untrusted { found: roots.publisher(), trusted }.into());
+        let publisher = roots.publisher();
+        let known =
+            trusts.iter().filter(|trust| trust.publisher_id() == publisher).map(Trust::root_floor).max();
+        let Some(floor) = known else {
+            let trusted = trusts.iter().map(Trust::publisher_id).collect();
+            return Err(RootError::Untrusted { found: publisher, trusted }.into());
+        };
+        // An older root still lists the keys that were thrown out since.
+        if root.version() < floor {
+            return Err(RootError::Older { found: root.version(), floor }.into());
         }
     }
-    let root = roots.last();
 
     let envelope = Envelope::parse(release, PAYLOAD_TYPE)?;
     let (keys, threshold) = root.role(RELEASE_ROLE);
@@ -278,9 +311,19 @@ fn signatures(block: &Block, trusts: Option<&[Trust]>) -> Result<Claims, VerifyE
         let (stated, real) = (statement.publisher, roots.publisher());
         return Err(StatementError::Publisher { stated, real }.into());
     }
-    if statement.root_version != root.version() {
+    // Made under an older root of the chain is fine, since it is the newest one that judges the signatures.
+    if statement.root_version == 0 || statement.root_version > root.version() {
         let (stated, real) = (statement.root_version, root.version());
         return Err(StatementError::RootVersion { stated, real }.into());
     }
-    Ok(Claims { roots, statement, signers })
+    let release_seq = statement.release_seq;
+    let (revoked, signers): (Vec<KeyId>, Vec<KeyId>) =
+        signers.into_iter().partition(|key| root.is_revoked(*key, release_seq));
+    if signers.len() < threshold {
+        return Err(RootError::Revoked { revoked, release_seq, found: signers.len(), threshold }.into());
+    }
+
+    let grant = SignedGrant::parse(grant)?.verify(&roots)?.clone();
+    grant.check(&statement.app_id, &statement.permissions)?;
+    Ok(Claims { roots, statement, grant, signers })
 }

@@ -82,8 +82,7 @@ fn the_specification_is_true() {
     assert_eq!(dump.at, file.len());
 
     let digest = identity(&unsigned.unsigned);
-    let statement =
-        mpkg_package::sign(&unsigned.unsigned, &key(), &root(), support::time()).unwrap().statement;
+    let signed = mpkg_package::sign(&unsigned.unsigned, &key(), &root(), support::time()).unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let facts = format!(
         concat!(
@@ -95,6 +94,7 @@ fn the_specification_is_true() {
             "signed package      {} bytes\n",
             "\nroot document:\n{}\n",
             "\nrelease statement:\n{}\n",
+            "\npermission grant:\n{}\n",
         ),
         "07".repeat(32),
         key().public().to_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
@@ -104,7 +104,8 @@ fn the_specification_is_true() {
         digest.sha256,
         file.len(),
         text(root().bytes().to_vec()),
-        text(statement.to_bytes()),
+        text(signed.statement.to_bytes()),
+        text(signed.grant.to_bytes()),
     );
     section("facts", &format!("```text\n{facts}```\n"));
     section("dump", &format!("```text\n{}```\n", dump.text));

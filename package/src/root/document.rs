@@ -16,10 +16,10 @@ use crate::time::Time;
 
 const TYPE: &str = "mpkg.root.v1";
 const ED25519: &str = "ed25519";
-/// The role that signs the next root.
-pub(crate) const ROOT_ROLE: &str = "root";
+/// The role that signs the next root and permission grants.
+pub const ROOT_ROLE: &str = "root";
 /// The role that signs releases.
-pub(crate) const RELEASE_ROLE: &str = "release";
+pub const RELEASE_ROLE: &str = "release";
 const PREFIX: &str = "mp1";
 
 /// Who a publisher is: `mp1` and the base32 of the SHA-256 of its first root document.
@@ -93,7 +93,7 @@ struct KeyRecord {
 /// The document as it is written: members in this order, no white space.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+pub(super) struct Document {
     #[serde(rename = "type")]
     kind: String,
     version: u32,
@@ -102,6 +102,22 @@ struct Document {
     expires: Option<Time>,
     revoked: Vec<Revocation>,
     previous: Option<Hash>,
+}
+
+impl Document {
+    pub(super) fn new(
+        version: u32,
+        keys: &BTreeMap<KeyId, PublicKey>,
+        roles: BTreeMap<String, Role>,
+        expires: Option<Time>,
+        revoked: Vec<Revocation>,
+        previous: Option<Hash>,
+    ) -> Self {
+        let record =
+            |key: &PublicKey| KeyRecord { alg: ED25519.to_owned(), public: HEXLOWER.encode(&key.to_bytes()) };
+        let keys = keys.iter().map(|(id, key)| (*id, record(key))).collect();
+        Self { kind: TYPE.to_owned(), version, keys, roles, expires, revoked, previous }
+    }
 }
 
 /// A publisher root: keys, and what each may sign.
@@ -118,23 +134,16 @@ impl Root {
     pub fn single(key: &PublicKey) -> Self {
         let id = key.id();
         let role = Role { keys: vec![id], threshold: 1 };
-        let record = KeyRecord { alg: ED25519.to_owned(), public: HEXLOWER.encode(&key.to_bytes()) };
-        let document = Document {
-            kind: TYPE.to_owned(),
-            version: 1,
-            keys: BTreeMap::from([(id, record)]),
-            roles: BTreeMap::from([(ROOT_ROLE.to_owned(), role.clone()), (RELEASE_ROLE.to_owned(), role)]),
-            expires: None,
-            revoked: Vec::new(),
-            previous: None,
-        };
-        Self { bytes: encode(&document), document, keys: BTreeMap::from([(id, key.clone())]) }
+        let roles = BTreeMap::from([(ROOT_ROLE.to_owned(), role.clone()), (RELEASE_ROLE.to_owned(), role)]);
+        let keys = BTreeMap::from([(id, key.clone())]);
+        let document = Document::new(1, &keys, roles, None, Vec::new(), None);
+        Self { bytes: encode(&document), document, keys }
     }
 
     /// Reads a document, which must be in its one byte form.
     pub fn parse(bytes: &[u8]) -> Result<Self, RootError> {
         if bytes.len() > limits::ROOT {
-            return Err(RootError::TooLarge { size: bytes.len() });
+            return Err(RootError::TooLarge { size: bytes.len(), limit: limits::ROOT });
         }
         let document: Document = json::read(bytes, json::Limits::bytes(limits::ROOT))?;
         if document.kind != TYPE {
@@ -163,6 +172,16 @@ impl Root {
             if role.threshold == 0 || role.threshold as usize > role.keys.len() {
                 return refuse("its threshold is not between 1 and the number of its keys");
             }
+            if role.threshold as usize > limits::SIGNATURES {
+                return refuse("its threshold is above 16, the most signatures that a document can carry");
+            }
+        }
+        // One key with two entries would be revoked from one release for one reader and from another for the next.
+        if let Some([_, second]) = document.revoked.windows(2).find(|pair| match pair {
+            [first, second] => first.key >= second.key,
+            _ => false,
+        }) {
+            return Err(RootError::RevokedOrder { key: second.key });
         }
         Ok(Self { bytes: bytes.to_vec(), document, keys })
     }
@@ -197,7 +216,7 @@ impl Root {
         &self.document.roles
     }
 
-    /// When it stops being valid.
+    /// When it stops being good for new installations.
     pub fn expires(&self) -> Option<Time> {
         self.document.expires
     }
@@ -205,6 +224,18 @@ impl Root {
     /// Keys whose releases stop counting.
     pub fn revoked(&self) -> &[Revocation] {
         &self.document.revoked
+    }
+
+    /// Whether a key's signature on this release counts for nothing.
+    pub fn is_revoked(&self, key: KeyId, release_seq: u64) -> bool {
+        let mut revoked = self.revoked().iter();
+        revoked.any(|found| found.key == key && release_seq >= found.from_release_seq)
+    }
+
+    /// Whether this key alone can act for the role.
+    pub fn is_enough(&self, role: &str, key: KeyId) -> bool {
+        let (keys, threshold) = self.role(role);
+        threshold == 1 && keys.contains_key(&key)
     }
 
     /// The hash of the version before.
@@ -220,7 +251,7 @@ impl Root {
     }
 }
 
-fn encode(document: &Document) -> Vec<u8> {
+pub(super) fn encode(document: &Document) -> Vec<u8> {
     // Strings, integers and maps with string keys always serialize.
     serde_json::to_vec(document).unwrap_or_default()
 }

@@ -2,12 +2,14 @@
 
 mod chain;
 mod document;
+mod draft;
 mod error;
+mod file;
 mod trust;
 
-pub use chain::{PAYLOAD_TYPE, RootChain};
-pub use document::{PublisherId, Revocation, Role, Root};
+pub use chain::{PAYLOAD_TYPE, Progress, RootChain, Tally};
+pub use document::{PublisherId, RELEASE_ROLE, ROOT_ROLE, Revocation, Role, Root};
+pub use draft::Draft;
 pub use error::RootError;
+pub use file::{Proposal, RootFile};
 pub use trust::{Trust, TrustError};
-
-pub(crate) use document::RELEASE_ROLE;

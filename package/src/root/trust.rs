@@ -2,13 +2,14 @@
 
 use thiserror::Error;
 
-use super::{PublisherId, Root, RootChain, RootError};
+use super::{PublisherId, Root, RootChain, RootError, RootFile};
 use crate::keys::{KeyError, PublicKey};
 
-/// The publisher that a package must come from.
+/// The publisher that a package must come from, and the version of its root that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trust {
     publisher: PublisherId,
+    root_floor: u32,
 }
 
 /// Why a file names nobody to trust.
@@ -39,7 +40,7 @@ impl TrustError {
 impl Trust {
     /// Trusts the publisher with this id.
     pub fn publisher(publisher: PublisherId) -> Self {
-        Self { publisher }
+        Self { publisher, root_floor: 1 }
     }
 
     /// Trusts the publisher whose first root this is.
@@ -53,17 +54,34 @@ impl Trust {
         Self::publisher(Root::single(key).publisher_id())
     }
 
-    /// Reads a public key in PEM, a root document, or a publisher id, with or without a line end behind it.
+    /// Trusts the publisher of these roots, and takes no root older than the newest of them.
+    pub fn chain(chain: &RootChain) -> Self {
+        Self::publisher(chain.publisher()).at_least(chain.last().version())
+    }
+
+    /// The same publisher, but no root older than this version: what a host has seen of a publisher stays in force.
+    #[must_use]
+    pub fn at_least(self, root_version: u32) -> Self {
+        Self { root_floor: self.root_floor.max(root_version), ..self }
+    }
+
+    /// Reads a public key in PEM, a root document, a root file, or a publisher id, with or without a line end behind
+    /// it.
     pub fn parse(bytes: &[u8]) -> Result<Self, TrustError> {
         let text = bytes.trim_ascii();
         if text.starts_with(b"{") {
-            return Ok(Self::root(&Root::parse(text)?)?);
+            return Ok(Self::chain(RootFile::parse(text)?.chain()));
         }
         let text = std::str::from_utf8(text).map_err(|_| TrustError::Unknown)?;
         if text.starts_with("-----BEGIN") {
             return Ok(Self::key(&PublicKey::from_pem(text)?));
         }
         text.parse().map(Self::publisher).map_err(|_| TrustError::Unknown)
+    }
+
+    /// The oldest root version that is taken.
+    pub fn root_floor(&self) -> u32 {
+        self.root_floor
     }
 
     /// The trusted publisher.

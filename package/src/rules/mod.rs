@@ -2,13 +2,15 @@
 
 mod component;
 mod container;
+mod grant;
 mod keys;
 mod root;
 mod signature;
 
 use mpkg_manifest::rules::Rule;
 
-const TABLES: [&[Rule]; 5] = [container::RULES, signature::RULES, root::RULES, keys::RULES, component::RULES];
+const TABLES: [&[Rule]; 6] =
+    [container::RULES, signature::RULES, root::RULES, grant::RULES, keys::RULES, component::RULES];
 
 const LENGTH: usize = count();
 

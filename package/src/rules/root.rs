@@ -36,16 +36,10 @@ pub(super) const RULES: &[Rule] = &[
         "Give each role at least one key of the root and a threshold between 1 and their number.",
     ),
     rule(
-        "MPKG-R06",
-        "The root asks for nothing that this version cannot judge",
-        "Reading a root and skipping its expiry, its revocations or its successors would be more \
-         permissive than its owner wanted.",
-        "Use a newer mpkg or host.",
-    ),
-    rule(
         "MPKG-R07",
         "A chain begins with version 1",
-        "The publisher's id is the hash of version 1; a chain that begins later cannot be tied to it.",
+        "The publisher's id is the hash of version 1; a chain that begins later, or with a root that \
+         names one before it, cannot be tied to it.",
         "Sign the package again with mpkg sign.",
     ),
     rule(
@@ -75,14 +69,76 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "MPKG-R12",
-        "A root document has at most 16 KiB",
-        "It is read before anything vouches for it; the bound keeps that cheap.",
+        "A root document has at most 16 KiB, a root file 256 KiB",
+        "They are read before anything vouches for them; the bounds keep that cheap.",
         "Use fewer keys.",
     ),
     rule(
         "MPKG-R13",
         "Trust names someone",
         "A file that names nobody must not be taken for trust in everybody.",
-        "Give a public key (PEM), a root document, or a publisher id that begins with mp1.",
+        "Give a public key (PEM), a root document, a root file, or a publisher id that begins with mp1.",
+    ),
+    rule(
+        "MPKG-R14",
+        "Versions of a chain are without a gap",
+        "A root that is left out, or comes twice, could be the one that threw a stolen key out.",
+        "Get the whole root file from its publisher.",
+    ),
+    rule(
+        "MPKG-R15",
+        "A root names the one before it",
+        "Signatures for the successor of one root must not make it the successor of another, with other keys.",
+        "Propose the change again with mpkg root, from the newest root file.",
+    ),
+    rule(
+        "MPKG-R16",
+        "The old root's keys agree to the new one",
+        "Whoever holds fewer than the threshold of a publisher's root keys must not be able to take the \
+         publisher over.",
+        "Have more of the old root keys sign with mpkg root sign.",
+    ),
+    rule(
+        "MPKG-R17",
+        "The new root's own keys agree to it",
+        "A root whose keys nobody holds, by mistake or by malice, would be the publisher's last one.",
+        "Have more of the new root keys sign with mpkg root sign.",
+    ),
+    rule(
+        "MPKG-R18",
+        "A host never goes back to an older root",
+        "An older root still lists the keys that were thrown out since, perhaps because they were stolen.",
+        "Sign the package again with mpkg sign and the newest root file.",
+    ),
+    rule(
+        "MPKG-R19",
+        "An expired root admits nothing new",
+        "Whoever keeps newer roots from a host could have it accept stolen keys for ever. It does not help to \
+         have signed earlier, since a thief can write any date.",
+        "Make a new root version with a later date, and sign the package again.",
+    ),
+    rule(
+        "MPKG-R20",
+        "Revoked keys do not count",
+        "A release key that was stolen must not sign releases from the one on that the publisher names.",
+        "Sign with a key that is not revoked.",
+    ),
+    rule(
+        "MPKG-R21",
+        "Revocations ascend by key id, one for each key",
+        "With two of them one reader would take a signature that the next refuses.",
+        "Make the root with mpkg.",
+    ),
+    rule(
+        "MPKG-R22",
+        "There is a proposal to sign",
+        "A signature on nothing in particular could be taken for one on anything.",
+        "Propose a change first, for example with mpkg root add-key.",
+    ),
+    rule(
+        "MPKG-R23",
+        "Signers of a root hold the role root in it or in the one before",
+        "A signature that nobody can check is a place for bytes that nobody checks.",
+        "Sign with a root key; mpkg root show lists them.",
     ),
 ];

@@ -60,8 +60,9 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "MPKG-B10",
-        "The block holds a publisher root and a release",
-        "A block without either could not say who signed what.",
+        "The block holds a publisher root, a release and a permission grant",
+        "Without one of the first two it could not say who signed what, and without the third a stolen release \
+         key could ask for anything.",
         "Sign the package again with mpkg sign.",
     ),
     rule(
@@ -122,8 +123,9 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "MPKG-S10",
-        "The statement names the root it was made under",
-        "A statement must not be carried over to a root with other keys or thresholds.",
+        "The statement names a root of its chain",
+        "Whoever shortens a chain to the roots that still list a stolen key must not keep the releases that \
+         were made after.",
         "Sign the package again with mpkg sign.",
     ),
     rule(
@@ -174,5 +176,11 @@ pub(super) const RULES: &[Rule] = &[
         "The signing key may sign releases",
         "A signature by another key would be refused by everyone, so it is not made.",
         "Sign with a key that the root lists under the role release.",
+    ),
+    rule(
+        "MPKG-S19",
+        "The signing key is not revoked",
+        "A signature that counts for nothing would be refused by everyone, so it is not made.",
+        "Sign with another release key.",
     ),
 ];

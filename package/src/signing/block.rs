@@ -21,10 +21,10 @@ pub mod kind {
     pub const ROOTS: u32 = CRITICAL | 1;
     /// The release: a DSSE envelope around the release statement.
     pub const RELEASE: u32 = CRITICAL | 2;
-    /// Reserved: the permission grant.
+    /// The permission grant: a DSSE envelope around it.
     pub const GRANT: u32 = CRITICAL | 3;
 
-    pub(super) const KNOWN: [u32; 2] = [ROOTS, RELEASE];
+    pub(super) const KNOWN: [u32; 3] = [ROOTS, RELEASE, GRANT];
 }
 
 /// Why bytes are not a signing block. Offsets are bytes from the start of the file that was read.

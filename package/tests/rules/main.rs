@@ -3,6 +3,7 @@
 
 mod component;
 mod container;
+mod grant;
 mod keys;
 mod root;
 mod signature;
@@ -29,8 +30,15 @@ macro_rules! refused {
 
 #[test]
 fn each_rule_refuses_what_it_is_for() {
-    let cases: Vec<Case> =
-        [container::cases(), signature::cases(), root::cases(), keys::cases(), component::cases()].concat();
+    let cases: Vec<Case> = [
+        container::cases(),
+        signature::cases(),
+        root::cases(),
+        grant::cases(),
+        keys::cases(),
+        component::cases(),
+    ]
+    .concat();
     let wrong: Vec<&Case> =
         cases.iter().filter(|(code, _, got)| got.split(' ').next() != Some(code)).collect();
     assert!(wrong.is_empty(), "(rule, input, refused by): {wrong:#?}");
@@ -50,7 +58,7 @@ fn each_rule_refuses_what_it_is_for() {
 #[test]
 fn the_table_is_fit_to_print() {
     assert!(RULES.is_sorted_by_key(|rule| {
-        let order = "ZBSRKW".find(&rule.code[5..6]).unwrap();
+        let order = "ZBSRGKW".find(&rule.code[5..6]).unwrap();
         (order, rule.code)
     }));
     for rule in RULES {

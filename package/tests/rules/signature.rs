@@ -5,10 +5,11 @@ use mpkg_package::root::RootChain;
 use mpkg_package::signing::{self, Block, MAGIC, Pair, kind};
 use mpkg_package::statement::PAYLOAD_TYPE;
 use mpkg_package::{
-    PublicKey, ReleaseStatement, Root, SecretKey, Trust, limits, sign, verify, verify_detached,
+    Grant, PublicKey, ReleaseStatement, Root, SecretKey, SignedGrant, Signing, Trust, limits, sign,
+    sign_with, verify, verify_detached,
 };
 
-use crate::support::{component, key, manifest, package, root, signed, time};
+use crate::support::{component, draft, key, manifest, next, package, root, seed, signed, time};
 use crate::{Case, refused};
 
 fn trust() -> Trust {
@@ -31,10 +32,24 @@ fn release(bytes: Vec<u8>) -> String {
 }
 
 fn release_under(bytes: Vec<u8>, root: &Root) -> String {
+    release_of("org.example.tiny", bytes, root)
+}
+
+/// What the golden package needs, granted to an app with this id.
+pub(crate) fn grant_for(app_id: &str, root: &Root) -> SignedGrant {
+    let (app_id, publisher) = (app_id.to_owned(), root.publisher_id());
+    let permissions = serde_json::from_str(crate::support::CART).unwrap();
+    let mut grant = SignedGrant::new(Grant { app_id, publisher, version: 1, permissions }).unwrap();
+    grant.sign(&key(), &RootChain::first(root.clone()).unwrap()).unwrap();
+    grant
+}
+
+fn release_of(app_id: &str, bytes: Vec<u8>, root: &Root) -> String {
     let roots = RootChain::first(root.clone()).unwrap().to_bytes();
     let block = Block::new(vec![
         Pair { kind: kind::ROOTS, value: roots },
         Pair { kind: kind::RELEASE, value: bytes },
+        Pair { kind: kind::GRANT, value: grant_for(app_id, root).to_bytes() },
     ]);
     let file = signing::embed(&package(), &block.unwrap()).unwrap();
     refused!(verify(file, &Trust::root(root).unwrap()))
@@ -44,7 +59,8 @@ fn release_under(bytes: Vec<u8>, root: &Root) -> String {
 fn says(change: impl FnOnce(&mut ReleaseStatement)) -> String {
     let mut statement = statement();
     change(&mut statement);
-    release(envelope(statement.to_bytes()).to_bytes())
+    let app_id = statement.app_id.clone();
+    release_of(&app_id, envelope(statement.to_bytes()).to_bytes(), &root())
 }
 
 fn text(change: impl FnOnce(String) -> String) -> String {
@@ -74,24 +90,7 @@ fn framed(inner: &[u8], first: i64, last: i64) -> String {
 
 /// Two keys, both needed for a release.
 fn two_of_two() -> Root {
-    let other = SecretKey::from_seed(&[8; 32]).public();
-    let (mut ids, one) = ([key().public().id(), other.id()], key().public());
-    let find = |id| if id == one.id() { one.to_bytes() } else { other.to_bytes() };
-    ids.sort();
-    let [a, b] = ids;
-    let hex = |id| find(id).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let text = format!(
-        concat!(
-            r#"{{"type":"mpkg.root.v1","version":1,"keys":{{"{a}":{{"alg":"ed25519","public":"{pa}"}},"#,
-            r#""{b}":{{"alg":"ed25519","public":"{pb}"}}}},"roles":{{"release":{{"keys":["{a}","{b}"],"#,
-            r#""threshold":2}},"root":{{"keys":["{a}"],"threshold":1}}}},"expires":null,"revoked":[],"previous":null}}"#
-        ),
-        a = a,
-        b = b,
-        pa = hex(a),
-        pb = hex(b)
-    );
-    Root::parse(text.as_bytes()).unwrap()
+    draft(&[7], 1, &[7, 8], 2).build().unwrap()
 }
 
 fn under_two(keys: &[SecretKey]) -> String {
@@ -109,14 +108,23 @@ fn envelope_of(keys: impl Iterator<Item = SecretKey>) -> Vec<u8> {
     envelope.to_bytes()
 }
 
-fn seed(n: u8) -> SecretKey {
-    SecretKey::from_seed(&[n; 32])
+/// A signature with the golden key after it was revoked from this release on.
+fn revoked_from(release_seq: u64) -> String {
+    let chain = next(&RootChain::first(root()).unwrap(), &[7], |draft| {
+        draft.revoke(key().public().id(), release_seq)
+    });
+    refused!(sign_with(
+        &package(),
+        &key(),
+        &Signing { roots: &chain, grant: None, before: None, created: time() }
+    ))
 }
 
 pub(crate) fn cases() -> Vec<Case> {
     let detached = sign(&package(), &key(), &root(), time()).unwrap().detached();
     let good = envelope(statement().to_bytes());
     let roots = RootChain::first(root()).unwrap().to_bytes();
+    let granted = grant_for("org.example.tiny", &root()).to_bytes();
     let release_bytes = good.to_bytes();
     let mut swapped: Envelope = good.clone();
     swapped.sign(&seed(8));
@@ -138,7 +146,10 @@ pub(crate) fn cases() -> Vec<Case> {
     let other_root = Root::single(&seed(8).public());
 
     assert_eq!(under_two(&[key(), seed(8)]), "accepted");
-    assert_eq!(block(&[(7, b"x"), (kind::ROOTS, &roots), (kind::RELEASE, &release_bytes)]), "accepted");
+    let parts: [(u32, &[u8]); 4] =
+        [(7, b"x"), (kind::ROOTS, &roots), (kind::RELEASE, &release_bytes), (kind::GRANT, &granted)];
+    assert_eq!(block(&parts), "accepted");
+    assert_eq!(revoked_from(2), "accepted");
     assert_eq!(release(good.to_bytes()), "accepted");
 
     vec![
@@ -157,12 +168,12 @@ pub(crate) fn cases() -> Vec<Case> {
         ("MPKG-B05", "a length without end", framed(&[1, 0, 0, 0, 255, 255, 255, 255], 0, 0)),
         ("MPKG-B06", "descending", block(&[(kind::RELEASE, &release_bytes), (kind::ROOTS, &roots)])),
         ("MPKG-B06", "twice", block(&[(kind::ROOTS, &roots), (kind::ROOTS, &roots)])),
-        ("MPKG-B07", "the reserved grant", block(&[(kind::ROOTS, &roots), (kind::GRANT, b"")])),
         ("MPKG-B07", "an unknown one", block(&[(kind::CRITICAL | 77, b"")])),
         ("MPKG-B08", "unsigned", refused!(verify(package(), &trust()))),
         ("MPKG-B09", "inside and beside", refused!(verify_detached(signed(), &detached, &trust()))),
-        ("MPKG-B10", "no release", block(&[(kind::ROOTS, &roots)])),
-        ("MPKG-B10", "no root", block(&[(kind::RELEASE, &release_bytes)])),
+        ("MPKG-B10", "no release", block(&[(kind::ROOTS, &roots), (kind::GRANT, &granted)])),
+        ("MPKG-B10", "no root", block(&[(kind::RELEASE, &release_bytes), (kind::GRANT, &granted)])),
+        ("MPKG-B10", "no grant", block(&[(kind::ROOTS, &roots), (kind::RELEASE, &release_bytes)])),
         ("MPKG-S01", "a blank", text(|text| text.replacen(':', ": ", 1))),
         ("MPKG-S01", "a line end", text(|text| text + "\n")),
         (
@@ -216,7 +227,8 @@ pub(crate) fn cases() -> Vec<Case> {
             refused!(sign(&mpkg_package::container::write(&files).unwrap(), &key(), &root(), time()))
         }),
         ("MPKG-S09", "another publisher", says(|s| s.publisher = other_root.publisher_id())),
-        ("MPKG-S10", "another root version", says(|s| s.root_version = 2)),
+        ("MPKG-S10", "a root that is not there", says(|s| s.root_version = 2)),
+        ("MPKG-S10", "no root", says(|s| s.root_version = 0)),
         ("MPKG-S11", "another size", says(|s| s.package = wrong_size)),
         ("MPKG-S11", "another package", says(|s| s.package = wrong_hash)),
         ("MPKG-S12", "another manifest", says(|s| s.manifest = wrong_hash)),
@@ -226,6 +238,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ("MPKG-S16", "fewer permissions", says(|s| s.permissions = Default::default())),
         ("MPKG-S17", "another ABI", says(|s| s.abi = 2)),
         ("MPKG-S18", "a key without the role", refused!(sign(&package(), &seed(8), &root(), time()))),
+        ("MPKG-S19", "a revoked key", revoked_from(1)),
         ("MPKG-J11", "no envelope", release(b"{}".to_vec())),
         ("MPKG-J11", "a spare member", text(|text| text.replacen('{', r#"{"x":1,"#, 1))),
         ("MPKG-J04", "a member twice", text(|text| text.replacen('{', r#"{"payload":"","#, 1))),
@@ -239,6 +252,7 @@ pub(crate) fn with_roots(roots: Vec<u8>, trust: &Trust) -> String {
     let block = Block::new(vec![
         Pair { kind: kind::ROOTS, value: roots },
         Pair { kind: kind::RELEASE, value: envelope(statement().to_bytes()).to_bytes() },
+        Pair { kind: kind::GRANT, value: grant_for("org.example.tiny", &root()).to_bytes() },
     ]);
     refused!(verify(signing::embed(&package(), &block.unwrap()).unwrap(), trust))
 }

@@ -3,7 +3,8 @@
 
 pub mod archive;
 
-use mpkg_package::{Root, SecretKey, Time, container, sign};
+use mpkg_package::root::{Draft, RELEASE_ROLE, ROOT_ROLE};
+use mpkg_package::{Grant, Root, RootChain, RootFile, SecretKey, SignedGrant, Time, container, sign};
 
 pub const COMPONENT: &str = "app.wasm";
 
@@ -119,6 +120,42 @@ pub fn signed() -> Vec<u8> {
     let package = package();
     sign(&package, &key(), &root(), time()).unwrap().embed(&package).unwrap()
 }
+
+pub fn seed(n: u8) -> SecretKey {
+    SecretKey::from_seed(&[n; 32])
+}
+
+/// A first root in which these seeds' keys have the roles, so many of each being needed.
+pub fn draft(root: &[u8], root_threshold: u32, release: &[u8], threshold: u32) -> Draft {
+    let mut draft = Draft::first();
+    root.iter().for_each(|n| assert!(draft.add(ROOT_ROLE, &seed(*n).public())));
+    release.iter().for_each(|n| assert!(draft.add(RELEASE_ROLE, &seed(*n).public())));
+    draft.set_threshold(ROOT_ROLE, root_threshold);
+    draft.set_threshold(RELEASE_ROLE, threshold);
+    draft
+}
+
+/// The chain with one more root, changed like this and signed by these seeds' keys.
+pub fn next(chain: &RootChain, signers: &[u8], change: impl FnOnce(&mut Draft)) -> RootChain {
+    let mut draft = Draft::after(chain.last());
+    change(&mut draft);
+    let mut file = RootFile::new(chain.clone());
+    file.propose(draft.build().unwrap()).unwrap();
+    signers.iter().for_each(|n| _ = file.sign(&seed(*n)).unwrap());
+    assert!(file.proposal().is_none(), "signatures are missing");
+    file.chain().clone()
+}
+
+/// A grant of these permissions, signed by these seeds' keys.
+pub fn grant(chain: &RootChain, version: u64, permissions: &str, signers: &[u8]) -> SignedGrant {
+    let permissions = serde_json::from_str(permissions).unwrap();
+    let (app_id, publisher) = ("org.example.tiny".to_owned(), chain.publisher());
+    let mut grant = SignedGrant::new(Grant { app_id, publisher, version, permissions }).unwrap();
+    signers.iter().for_each(|n| _ = grant.sign(&seed(*n), chain).unwrap());
+    grant
+}
+
+pub const CART: &str = r#"{"cart.read":{}}"#;
 
 /// The folder with independent test data; says so when it is not there.
 pub fn corpora() -> Option<std::path::PathBuf> {
