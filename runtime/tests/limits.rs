@@ -10,9 +10,12 @@ use common::{Package, call, host, host_with};
 use miniapp_runtime::{CallError, LaunchError, PAGE, Policy, StaticPermissions, StopReason};
 use serde_json::{Value, json};
 
+/// Room for what takes long on a busy machine and is not an attack on the CPU.
+const CPU: Duration = Duration::from_secs(2);
+
 /// Attacks one instance while a neighbour is called; the neighbour must not notice.
 async fn stopped_by(method: &str) -> StopReason {
-    let policy = Policy { cpu_per_call: Duration::from_millis(100), ..Policy::default() };
+    let policy = Policy { cpu_per_call: CPU, ..Policy::default() };
     let host = host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()));
     let neighbour = host.run(&Package { app_id: "com.example.neighbour".into(), ..Package::default() }).await;
     let victim = host.run(&Package::with(&["log"])).await;
@@ -30,15 +33,15 @@ async fn every_attack_has_its_own_reason() {
     let method = |m: &str| m.to_owned();
     // The call's own message ("grow", "{}") is charged as well, so the last page no longer fits by six bytes.
     assert_eq!(stopped_by("grow").await, StopReason::Memory { wanted: cap + 6, cap });
-    assert!(matches!(stopped_by("table").await, StopReason::Memory { .. }));
+    assert_eq!(stopped_by("table").await.label(), "memory");
     assert_eq!(
         stopped_by("spin").await,
-        StopReason::Cpu { method: method("spin"), budget: Duration::from_millis(100) }
+        StopReason::Cpu { method: method("spin"), budget: CPU }
     );
     assert_eq!(stopped_by("deep").await, StopReason::Stack { method: method("deep") });
-    assert!(matches!(stopped_by("crash").await, StopReason::Crashed { .. }));
+    assert_eq!(stopped_by("crash").await.label(), "crashed");
     assert_eq!(stopped_by("long").await, StopReason::Message { method: method("long"), limit: 1 << 20 });
-    assert!(matches!(stopped_by("flood").await, StopReason::Cpu { .. }));
+    assert_eq!(stopped_by("flood").await.label(), "cpu");
 }
 
 #[tokio::test]
