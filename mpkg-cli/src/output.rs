@@ -76,6 +76,11 @@ impl Printer {
         self.raw(&text)
     }
 
+    /// Prints JSON text that somebody else wrote, on one line.
+    pub(crate) fn line(self, json: &str) -> Outcome {
+        self.raw(&format!("{}\n", text::json(&json.replace(['\n', '\r'], " "))))
+    }
+
     fn json_text(self, value: &impl Serialize, pretty: bool) -> Outcome<String> {
         let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
         let text = text.map_err(|error| Failure::internal(format!("the result is not JSON: {error}")))?;

@@ -69,18 +69,12 @@ rules! {
         "A key is read from a file, from standard input (`-`) or from an environment variable (`env:NAME`), never from \
          the command line itself, where other users could see it.",
         "Check the variable's name or the file.";
-    TRUST = "MPKG-C32", "Nothing to trust",
-        "A signature proves only who signed. Without a pinned publisher anyone's signature would do.",
-        "Pass `--trust` with the publisher's root document or public key, got from them and not from the package.";
-    NOT_LAUNCHED = "MPKG-C40", "The app was not launched",
-        "The host runtime refused or failed to start the app. Its reason has a code of its own where there is one.",
-        "Look at the reason.";
-    CALL_FAILED = "MPKG-C41", "The app answered with an error",
-        "The call arrived and the app, or the host on its behalf, answered with a JSON-RPC error.",
-        "Look at the error's code: docs/errors.md lists the host's own.";
-    PERMISSION = "MPKG-C42", "A permission is not granted",
-        "A required permission was denied, so the app was not launched.",
-        "Pass `--allow PERMISSION` or `--allow all`, or answer the question on a terminal.";
+    NO_HOST = "MPKG-C40", "The host runtime does not start",
+        "Running an app needs a data folder of its own and a WebAssembly engine that works on this machine.",
+        "Look at the reason; `--data` names another folder, `--engine pulley` needs no native code.";
+    INTERRUPTED = "MPKG-C41", "Interrupted",
+        "Ctrl-C ended the run. The app was stopped with it.",
+        "Run it again.";
     INTERNAL = "MPKG-C99", "A bug in mpkg",
         "The program ran into something that its authors thought impossible.",
         "Report it with the command you typed.";

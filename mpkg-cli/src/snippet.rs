@@ -59,14 +59,16 @@ impl Findings {
             if span.is_empty() {
                 span.end = (span.start + 1).min(source.len().max(span.start));
             }
-            let label = problem.expected.as_deref().map(|expected| format!("expected {}", text::one_line(expected)));
+            let label =
+                problem.expected.as_deref().map(|expected| format!("expected {}", text::one_line(expected)));
             let annotation = AnnotationKind::Primary.span(span).label(label.map(std::borrow::Cow::Owned));
             let mut group = level
                 .primary_title(text::one_line(&problem.message))
                 .id(problem.code)
                 .element(Snippet::source(source.as_str()).path(file.as_ref()).annotation(annotation));
             if let Some(name) = &problem.suggestion {
-                group = group.element(Level::HELP.message(format!("did you mean `{}`?", text::one_line(name))));
+                group =
+                    group.element(Level::HELP.message(format!("did you mean `{}`?", text::one_line(name))));
             }
             if let Some(help) = &problem.help {
                 group = group.element(Level::HELP.message(text::one_line(help)));

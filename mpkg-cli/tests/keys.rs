@@ -25,7 +25,8 @@ fn a_new_key_comes_in_three_files_and_only_its_owner_reads_the_secret() {
     }
     // Private key, public key and root are the same publisher.
     for name in ["k.pem", "k.pem.pub", "k.pem.root.json"] {
-        let shown: Value = serde_json::from_str(&place.ok(&["keys", "show", name, "--format", "json"])).unwrap();
+        let shown: Value =
+            serde_json::from_str(&place.ok(&["keys", "show", name, "--format", "json"])).unwrap();
         assert_eq!(shown["publisher"], made["publisher"], "{name}");
         assert_eq!(shown["keys"][0]["key_id"], made["key_id"], "{name}");
     }
@@ -37,7 +38,11 @@ fn a_key_is_read_from_the_environment_and_from_standard_input() {
     place.ok(&["keys", "generate", "--out", "k.pem"]);
     let expected = place.ok(&["keys", "show", "k.pem", "--format", "json"]);
     let secret = String::from_utf8(place.read("k.pem")).unwrap();
-    let shown = place.mpkg().args(["keys", "show", "env:THE_KEY", "--format", "json"]).env("THE_KEY", secret).output();
+    let shown = place
+        .mpkg()
+        .args(["keys", "show", "env:THE_KEY", "--format", "json"])
+        .env("THE_KEY", secret)
+        .output();
     assert_eq!(String::from_utf8(shown.unwrap().stdout).unwrap(), expected);
     let file = std::fs::File::open(place.path("k.pem")).unwrap();
     let shown = place.mpkg().args(["keys", "show", "-", "--format", "json"]).stdin(file).output();
@@ -50,7 +55,11 @@ fn no_secret_is_ever_shown() {
     place.ok(&["keys", "generate", "--out", "k.pem"]);
     let secret = String::from_utf8(place.read("k.pem")).unwrap();
     let body = secret.lines().nth(1).unwrap();
-    for args in [&["keys", "show", "k.pem"][..], &["verify", "k.pem", "--trust", "k.pem"], &["sign", "k.pem", "--key", &secret]] {
+    for args in [
+        &["keys", "show", "k.pem"][..],
+        &["verify", "k.pem", "--trust", "k.pem"],
+        &["sign", "k.pem", "--key", &secret],
+    ] {
         let transcript = place.both(args).replace(&args.join(" "), "");
         assert!(!transcript.contains(body), "{transcript}");
     }
@@ -61,7 +70,8 @@ fn an_old_key_is_not_overwritten_unless_asked_for() {
     let place = Place::new();
     place.ok(&["keys", "generate", "--out", "k.pem"]);
     let before = place.read("k.pem");
-    settings().bind(|| insta::assert_snapshot!("overwrite", place.both(&["keys", "generate", "--out", "k.pem"])));
+    settings()
+        .bind(|| insta::assert_snapshot!("overwrite", place.both(&["keys", "generate", "--out", "k.pem"])));
     assert_eq!(place.read("k.pem"), before);
     place.ok(&["keys", "generate", "--out", "k.pem", "--force"]);
     assert_ne!(place.read("k.pem"), before);

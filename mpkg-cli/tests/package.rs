@@ -55,8 +55,14 @@ fn trust_is_a_root_a_key_or_an_id_and_any_of_several() {
     for trust in ["key.pem.root.json", "key.pem.pub", id] {
         assert_eq!(place.status(&["verify", "app.mpkg", "--trust", trust]), 0, "{trust}");
     }
-    assert_eq!(place.status(&["verify", "app.mpkg", "--trust", "other.pem.pub", "--trust", "key.pem.pub"]), 0);
-    assert_eq!(place.status(&["verify", "app.mpkg", "--trust", "other.pem.pub", "--trust", "other.pem.root.json"]), 3);
+    assert_eq!(
+        place.status(&["verify", "app.mpkg", "--trust", "other.pem.pub", "--trust", "key.pem.pub"]),
+        0
+    );
+    assert_eq!(
+        place.status(&["verify", "app.mpkg", "--trust", "other.pem.pub", "--trust", "other.pem.root.json"]),
+        3
+    );
     // The environment stands in for the flag, and the flag wins.
     let mut command = place.mpkg();
     command.args(["verify", "app.mpkg"]).env("MPKG_TRUST", "key.pem.pub");
@@ -127,7 +133,8 @@ fn any_flipped_byte_is_refused_with_three() {
 #[test]
 fn nothing_from_a_package_reaches_the_terminal_raw() {
     let place = Place::new();
-    let manifest = MANIFEST.replace("1.2.0\" }", "1.2.0\" }, \"acme_note\": \"\\u001b]52;c;eA==\\u0007\\u202egpj\"");
+    let manifest =
+        MANIFEST.replace("1.2.0\" }", "1.2.0\" }, \"acme_note\": \"\\u001b]52;c;eA==\\u0007\\u202egpj\"");
     place.write("app.mpkg", pack(&manifest, &component()));
     let evil = MANIFEST.replace("\"Proxy\"", "\"Pro\u{202e}\u{9b}2Jxy\"");
     place.write("evil.mpkg", pack(&evil, &component()));
@@ -135,7 +142,9 @@ fn nothing_from_a_package_reaches_the_terminal_raw() {
         for format in ["human", "json"] {
             let output = place.mpkg().args(["inspect", file, "--format", format]).output().unwrap();
             let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-            let bad = text.chars().find(|c| (c.is_control() && *c != '\n') || ('\u{202a}'..='\u{202e}').contains(c));
+            let bad = text
+                .chars()
+                .find(|c| (c.is_control() && *c != '\n') || ('\u{202a}'..='\u{202e}').contains(c));
             assert_eq!(bad, None, "{text}");
         }
     }
@@ -154,7 +163,10 @@ fn bad_input() {
     place.write("text.mpkg", "this is not a package\n");
     place.write("empty.mpkg", "");
     place.write("core.mpkg", pack(MANIFEST, b"\0asm\x01\0\0\0"));
-    place.write("undeclared.mpkg", pack(&MANIFEST.replace(",\n    { \"name\": \"cart.write\" }", ""), &component()));
+    place.write(
+        "undeclared.mpkg",
+        pack(&MANIFEST.replace(",\n    { \"name\": \"cart.write\" }", ""), &component()),
+    );
     place.write("unknown-permission.mpkg", pack(&MANIFEST.replace("cart.write", "cart.wirte"), &component()));
     place.write("certificate.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     place.write("text.pem", "hello\n");
@@ -189,7 +201,10 @@ fn bad_input() {
         ("verify-bad-id", &["verify", "signed.mpkg", "--trust", "mp1notanid"]),
         ("verify-other-publisher", &["verify", "signed.mpkg", "--trust", "other.pem.pub"]),
         ("verify-tampered", &["verify", "tampered.mpkg", "--trust", "key.pem.pub"]),
-        ("verify-two-signatures", &["verify", "signed.mpkg", "--trust", "key.pem.pub", "--signature", "signed.mpkg"]),
+        (
+            "verify-two-signatures",
+            &["verify", "signed.mpkg", "--trust", "key.pem.pub", "--signature", "signed.mpkg"],
+        ),
     ];
     for (name, args) in cases {
         settings().bind(|| insta::assert_snapshot!(format!("bad-{name}"), place.both(args)));
@@ -208,7 +223,8 @@ fn an_unreadable_file_says_so() {
         eprintln!("skipped: this user may read every file");
         return;
     }
-    settings().bind(|| insta::assert_snapshot!("bad-inspect-unreadable", place.both(&["inspect", "app.mpkg"])));
+    settings()
+        .bind(|| insta::assert_snapshot!("bad-inspect-unreadable", place.both(&["inspect", "app.mpkg"])));
 }
 
 #[test]

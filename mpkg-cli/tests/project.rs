@@ -25,7 +25,8 @@ fn a_new_project_has_all_it_needs() {
     let place = Place::new();
     for (template, marker) in [("rust", "Cargo.toml"), ("js", "package.json")] {
         let dir = format!("my-{template}");
-        let args = ["new", &dir, "--template", template, "--id", "com.example.my-app", "--name", "Say \"hi\""];
+        let args =
+            ["new", &dir, "--template", template, "--id", "com.example.my-app", "--name", "Say \"hi\""];
         settings().bind(|| insta::assert_snapshot!(format!("new-{template}"), place.ok(&args)));
         let read = |name: &str| String::from_utf8(place.read(&format!("{dir}/{name}"))).unwrap();
         let manifest: Value = serde_json::from_str(&read("manifest.json")).unwrap();
@@ -39,7 +40,8 @@ fn a_new_project_has_all_it_needs() {
             let entry = entry.unwrap();
             let name = entry.file_name().to_string_lossy().into_owned();
             assert!(!name.ends_with(".in") && !["target", "node_modules"].contains(&name.as_str()), "{name}");
-            if entry.file_type().is_file() && !entry.path().components().any(|part| part.as_os_str() == "sdk") {
+            if entry.file_type().is_file() && !entry.path().components().any(|part| part.as_os_str() == "sdk")
+            {
                 let text = std::fs::read_to_string(entry.path()).unwrap();
                 assert!(!text.contains("{{"), "{name} has an empty place");
             }
@@ -89,7 +91,10 @@ fn bad_input_to_build() {
     place.write("latin/Cargo.toml", "");
     place.write("latin/manifest.json", b"{\n  \"name\": \"Caf\xe9\"\n}\n");
     place.write("twice/Cargo.toml", "");
-    place.write("twice/manifest.json", MANIFEST.replace("\"name\": \"Proxy\"", "\"name\": \"Proxy\", \"name\": \"Other\""));
+    place.write(
+        "twice/manifest.json",
+        MANIFEST.replace("\"name\": \"Proxy\"", "\"name\": \"Proxy\", \"name\": \"Other\""),
+    );
     place.write("nothing/readme.md", "");
     place.write("no-manifest/Cargo.toml", "");
     place.write("good/Cargo.toml", "");

@@ -11,7 +11,9 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use keys::{KeysCommand, KeysGenerate, KeysShow};
 pub(crate) use misc::{Completions, Explain};
 pub(crate) use package::{Digest, Inspect, Sign, Verify};
-pub(crate) use project::{Build, New, Run, Template};
+pub(crate) use project::{Build, New, Template};
+#[cfg(feature = "run")]
+pub(crate) use project::{Engine, Run};
 
 use crate::exit::Exit;
 use crate::output::Format;
@@ -47,6 +49,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     New(New),
     Build(Build),
+    #[cfg(feature = "run")]
     Run(Run),
     #[command(subcommand)]
     Keys(KeysCommand),

@@ -13,6 +13,20 @@ pub(crate) enum Template {
     Js,
 }
 
+/// How guest code is executed.
+#[cfg(feature = "run")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// Cranelift, or Winch where compiling would take long
+    Auto,
+    /// Optimized native code
+    Cranelift,
+    /// Native code that is compiled several times faster and runs slower
+    Winch,
+    /// An interpreter
+    Pulley,
+}
+
 /// Start a Mini App project
 ///
 /// Makes a folder with a manifest, source, a test and the SDK, which builds, tests and runs on its own.
@@ -60,10 +74,11 @@ pub(crate) struct Build {
 /// Verifies the package, asks for the permissions it requires, launches it and calls it. Without --call, JSON-RPC
 /// requests are read from standard input, one on each line, and answered on standard output. Cart, payments,
 /// notifications, location, clipboard and user are simulated.
+#[cfg(feature = "run")]
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   mpkg run app.mpkg --trust release.pem.root.json --allow all --call app.status
-  mpkg run app.mpkg --allow storage --deny network --call orders.add --params '{\"sku\":\"A1\"}'
+  mpkg run app.mpkg --allow storage,events --deny network --call orders.add --params '{\"sku\":\"A1\"}'
   echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"app.status\"}' | mpkg run app.mpkg --allow all")]
 pub(crate) struct Run {
     /// The package
@@ -96,6 +111,12 @@ pub(crate) struct Run {
     #[arg(long, value_name = "DIR", env = "MPKG_DATA")]
     pub(crate) data: Option<PathBuf>,
     /// Memory that the app may have, in MiB [default: 64, or less if the manifest says so]
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=65536))]
     pub(crate) memory: Option<u64>,
+    /// How guest code is executed
+    #[arg(long, value_enum, env = "MPKG_ENGINE", default_value = "auto")]
+    pub(crate) engine: Engine,
+    /// Write the events that the app publishes to standard output too, as JSON-RPC notifications
+    #[arg(long, conflicts_with = "call")]
+    pub(crate) events: bool,
 }

@@ -43,7 +43,8 @@ pub(crate) fn run(args: Explain, printer: Printer) -> Outcome {
                 Some(nearest) => format!("Did you mean `{nearest}`? `mpkg explain --list` prints all codes."),
                 None => "`mpkg explain --list` prints all codes.".to_owned(),
             };
-            Err(Failure::new(&rules::UNKNOWN_CODE, Exit::Usage, format!("there is no code `{code}`")).hint(hint))
+            Err(Failure::new(&rules::UNKNOWN_CODE, Exit::Usage, format!("there is no code `{code}`"))
+                .hint(hint))
         }
     }
 }

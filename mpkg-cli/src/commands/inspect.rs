@@ -1,7 +1,6 @@
 //! `mpkg inspect`
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::cli::Inspect;
 use crate::error::Outcome;
@@ -33,12 +32,18 @@ impl View for Report {
         }
         page.table(it.permissions.iter().flat_map(|permission| {
             let need = if permission.required { "required" } else { "optional" };
-            let scope = scope(&permission.scope);
-            let can = if scope.is_empty() { permission.can.clone() } else { format!("{} ({scope})", permission.can) };
-            let row = [permission.name.clone(), permission.risk.to_owned(), need.to_owned(), format!("can {can}")];
+            let scope = inspect::scope(&permission.scope);
+            let can = if scope.is_empty() {
+                permission.can.clone()
+            } else {
+                format!("{} ({scope})", permission.can)
+            };
+            let row =
+                [permission.name.clone(), permission.risk.to_owned(), need.to_owned(), format!("can {can}")];
             let reason = permission.reason.iter();
-            std::iter::once(row)
-                .chain(reason.map(|reason| [String::new(), String::new(), String::new(), format!("\"{reason}\"")]))
+            std::iter::once(row).chain(
+                reason.map(|reason| [String::new(), String::new(), String::new(), format!("\"{reason}\"")]),
+            )
         }));
 
         page.heading("Imports");
@@ -46,7 +51,10 @@ impl View for Report {
             page.line("  none");
         }
         page.table(it.imports.iter().map(|import| {
-            let need = import.permission.as_deref().map_or("needs no permission".to_owned(), |name| format!("needs {name}"));
+            let need = import
+                .permission
+                .as_deref()
+                .map_or("needs no permission".to_owned(), |name| format!("needs {name}"));
             [import.name.clone(), need]
         }));
 
@@ -72,14 +80,6 @@ fn show_signatures(signatures: &Signatures, page: &mut Page) {
     if let Some(problem) = &signatures.problem {
         page.field("problem", problem);
     }
-}
-
-/// `{"hosts": ["a", "b"]}` as `a, b`; `{"quota_bytes": 1024}` as `1.0 KiB`.
-fn scope(scope: &Value) -> String {
-    if let Some(hosts) = scope.get("hosts").and_then(Value::as_array) {
-        return hosts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
-    }
-    scope.get("quota_bytes").and_then(Value::as_u64).map(text::size).unwrap_or_default()
 }
 
 pub(crate) fn run(args: Inspect, printer: Printer) -> Outcome {

@@ -28,7 +28,10 @@ struct Made {
 impl View for Made {
     fn human(&self, page: &mut Page) {
         page.headline("Generated", "an Ed25519 signing key");
-        page.field("private key", &format!("{} (yours alone: keep it secret, and keep a copy)", self.private_key));
+        page.field(
+            "private key",
+            &format!("{} (yours alone: keep it secret, and keep a copy)", self.private_key),
+        );
         page.field("public key", &self.public_key);
         page.field("root", &format!("{} (give this to whoever runs your apps)", self.root));
         page.field("key id", &self.key_id);

@@ -7,6 +7,7 @@ mod explain;
 mod inspect;
 mod keys;
 mod new;
+#[cfg(feature = "run")]
 mod run;
 mod sign;
 mod verify;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command, printer: Printer) -> Outcome {
     match command {
         Command::New(args) => new::run(args, printer),
         Command::Build(args) => build::run(args, printer),
+        #[cfg(feature = "run")]
         Command::Run(args) => run::run(args, printer),
         Command::Keys(args) => keys::run(args, printer),
         Command::Sign(args) => sign::run(args, printer),

@@ -26,7 +26,10 @@ impl View for Report {
         page.headline("Signed", &self.file);
         let text = |name: &str| self.statement.get(name).map(ToString::to_string).unwrap_or_default();
         let plain = |name: &str| text(name).trim_matches('"').to_owned();
-        page.field("app", &format!("{} {} (release {})", plain("app_id"), plain("version"), plain("release_seq")));
+        page.field(
+            "app",
+            &format!("{} {} (release {})", plain("app_id"), plain("version"), plain("release_seq")),
+        );
         page.field("digest", &self.digest);
         page.field("key id", &self.key_id);
         page.field("publisher", &self.publisher);

@@ -1,5 +1,6 @@
 //! Finding a code in the tables of all crates.
 
+use mpkg_manifest::rules::Rule;
 use serde::Serialize;
 
 use crate::rules;
@@ -16,9 +17,16 @@ pub(crate) struct Entry {
 
 /// Every code, in order.
 pub(crate) fn all() -> Vec<Entry> {
-    let tables = [mpkg_manifest::rules::RULES, mpkg_package::rules::RULES, rules::RULES];
+    let tables: &[&[Rule]] = &[
+        mpkg_manifest::rules::RULES,
+        mpkg_package::rules::RULES,
+        #[cfg(feature = "run")]
+        miniapp_runtime::rules::RULES,
+        rules::RULES,
+    ];
     let mut rules: Vec<Entry> = tables
-        .into_iter()
+        .iter()
+        .copied()
         .flatten()
         .map(|rule| Entry {
             code: rule.code.to_owned(),

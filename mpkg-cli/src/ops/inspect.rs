@@ -4,10 +4,8 @@ use std::path::Path;
 
 use mpkg_manifest::Manifest;
 use mpkg_package::contents;
-use mpkg_package::dsse::Envelope;
-use mpkg_package::root::RootChain;
-use mpkg_package::signing::{Block, kind};
-use mpkg_package::statement::PAYLOAD_TYPE;
+use mpkg_package::signing::Block;
+use mpkg_package::verify::claims;
 use mpkg_package::wasm;
 use serde::Serialize;
 use serde_json::Value;
@@ -15,6 +13,7 @@ use serde_json::Value;
 use crate::error::Outcome;
 use crate::exit::Exit;
 use crate::ops::package::{self, Opened};
+use crate::text;
 
 /// Everything there is to see.
 #[derive(Debug, Serialize)]
@@ -88,7 +87,10 @@ pub(crate) fn contents(path: &Path) -> Outcome<Contents> {
         files: files.map(|file| File { name: file.name.to_owned(), size: file.data.len() as u64 }).collect(),
         permissions: permissions(manifest),
         imports: imports
-            .map(|import| Import { name: import.name.clone(), permission: import.permission().map(str::to_owned) })
+            .map(|import| Import {
+                name: import.name.clone(),
+                permission: import.permission().map(str::to_owned),
+            })
             .collect(),
         exports: info.exports,
         signatures: opened.block().map(signatures),
@@ -114,19 +116,22 @@ pub(crate) fn permissions(manifest: &Manifest) -> Vec<Permission> {
 }
 
 fn signatures(block: &Block) -> Signatures {
-    let mut signatures = Signatures::default();
-    match block.get(kind::ROOTS).map(RootChain::parse) {
-        Some(Ok(chain)) => signatures.publisher = Some(chain.publisher().to_string()),
-        Some(Err(error)) => signatures.problem = Some(error.to_string()),
-        None => {}
+    match claims(block) {
+        Ok(claims) => Signatures {
+            verified: false,
+            publisher: Some(claims.roots.publisher().to_string()),
+            key_ids: claims.signers.iter().map(ToString::to_string).collect(),
+            statement: serde_json::to_value(&claims.statement).ok(),
+            problem: None,
+        },
+        Err(error) => Signatures { problem: Some(error.to_string()), ..Signatures::default() },
     }
-    match block.get(kind::RELEASE).map(|bytes| Envelope::parse(bytes, PAYLOAD_TYPE)) {
-        Some(Ok(envelope)) => {
-            signatures.key_ids = envelope.signatures.iter().map(|signature| signature.key.to_string()).collect();
-            signatures.statement = serde_json::from_slice(&envelope.payload).ok();
-        }
-        Some(Err(error)) => signatures.problem = Some(error.to_string()),
-        None => {}
+}
+
+/// `{"hosts": ["a", "b"]}` as `a, b`; `{"quota_bytes": 1024}` as `1.0 KiB`.
+pub(crate) fn scope(scope: &Value) -> String {
+    if let Some(hosts) = scope.get("hosts").and_then(Value::as_array) {
+        return hosts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
     }
-    signatures
+    scope.get("quota_bytes").and_then(Value::as_u64).map(text::size).unwrap_or_default()
 }

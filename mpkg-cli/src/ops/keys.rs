@@ -53,7 +53,10 @@ impl Source {
                     .read_to_end(&mut bytes)
                     .map_err(|error| Failure::read(Path::new("standard input"), &error))?;
                 if bytes.is_empty() {
-                    return failed("standard input is empty".to_owned(), "`-` reads a key from it: pipe one in.");
+                    return failed(
+                        "standard input is empty".to_owned(),
+                        "`-` reads a key from it: pipe one in.",
+                    );
                 }
                 Ok(bytes)
             }
@@ -85,7 +88,9 @@ impl Source {
             let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
             if mode & 0o077 != 0 {
                 let path = shell(path);
-                return Some(format!("others can read the private key {path} (mode {mode:03o}): chmod 600 {path}"));
+                return Some(format!(
+                    "others can read the private key {path} (mode {mode:03o}): chmod 600 {path}"
+                ));
             }
         }
         #[cfg(not(unix))]
@@ -108,10 +113,11 @@ pub(crate) fn secret(source: &Source) -> Outcome<SecretKey> {
     SecretKey::from_pem(text).map_err(|error| {
         let failure = key_failure(source, &error);
         match error {
-            KeyError::WrongKind { .. } | KeyError::NotPem => {
-                failure.hint("Signing needs the private key that `mpkg keys generate --out FILE` wrote to FILE.")
+            KeyError::WrongKind { .. } | KeyError::NotPem => failure
+                .hint("Signing needs the private key that `mpkg keys generate --out FILE` wrote to FILE."),
+            KeyError::Encrypted => {
+                failure.hint("Decrypt it into a pipe: openssl pkcs8 -in KEY | mpkg sign … --key -")
             }
-            KeyError::Encrypted => failure.hint("Decrypt it into a pipe: openssl pkcs8 -in KEY | mpkg sign … --key -"),
             _ => failure,
         }
     })
@@ -171,12 +177,14 @@ pub(crate) fn generate(out: &Path, force: bool) -> Outcome<Generated> {
     for file in [out, &public, &root] {
         files::check_target(file)?;
         if !force && std::fs::symlink_metadata(file).is_ok() {
-            return Err(files::exists(file)
-                .hint("A key that is overwritten is lost. Choose another name, or pass --force if you mean it."));
+            return Err(files::exists(file).hint(
+                "A key that is overwritten is lost. Choose another name, or pass --force if you mean it.",
+            ));
         }
     }
-    let secret = SecretKey::generate()
-        .map_err(|error| Failure::with_code(error.code(), Exit::Failed, format!("no key was made: {error}")))?;
+    let secret = SecretKey::generate().map_err(|error| {
+        Failure::with_code(error.code(), Exit::Failed, format!("no key was made: {error}"))
+    })?;
     let key = secret.public();
     let document = Root::single(&key);
     files::write(out, secret.to_pem().as_bytes(), Secrecy::Private, force)?;

@@ -48,7 +48,10 @@ impl Source {
 /// The failure that shows all problems of a manifest.
 pub(crate) fn refuse(file: &str, bytes: &[u8], problems: Vec<Problem>, exit: Exit) -> Failure {
     let number = text::count(problems.iter().filter(|problem| problem.is_error()).count(), "problem");
-    let first = problems.iter().find(|problem| problem.is_error()).map_or(rules::MANIFEST.code, |problem| problem.code);
+    let first = problems
+        .iter()
+        .find(|problem| problem.is_error())
+        .map_or(rules::MANIFEST.code, |problem| problem.code);
     let findings = Findings::new(file.to_owned(), bytes.to_owned(), problems);
     let failure = Failure::new(&rules::MANIFEST, exit, format!("{file} has {number}"));
     let failure = match findings.first_place() {

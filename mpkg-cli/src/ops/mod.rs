@@ -8,4 +8,6 @@ pub(crate) mod keys;
 pub(crate) mod manifest;
 pub(crate) mod new;
 pub(crate) mod package;
+#[cfg(feature = "run")]
+pub(crate) mod run;
 pub(crate) mod sign;

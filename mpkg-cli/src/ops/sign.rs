@@ -6,15 +6,15 @@ use mpkg_package::keys::SecretKey;
 use mpkg_package::limits;
 use mpkg_package::root::{Root, RootError, Trust};
 use mpkg_package::sign::{SignError, Signed};
+use mpkg_package::signing::is_signed;
 use mpkg_package::statement::StatementError;
 use mpkg_package::time::Time;
-use mpkg_package::verify::{Verified, VerifyError, verify, verify_detached};
+use mpkg_package::verify::{Verified, VerifyError, verify_any};
 
 use crate::error::{Failure, Outcome};
 use crate::exit::Exit;
 use crate::ops::files;
 use crate::ops::package::{self, Opened};
-use crate::rules;
 
 /// A signed package, and whether it was signed before.
 #[derive(Debug)]
@@ -27,10 +27,17 @@ pub(crate) struct Fresh {
 pub(crate) fn sign(path: &Path, key: &SecretKey) -> Outcome<Fresh> {
     let opened = Opened::read(path)?;
     let root = Root::single(&key.public());
-    let signed = mpkg_package::sign::sign(opened.unsigned(), key, &root, now()?).map_err(|error| match error {
-        SignError::Content(error) => package::refused_contents(path, opened.unsigned(), error, Exit::Failed),
-        error => Failure::with_code(error.code(), Exit::Failed, format!("{} cannot be signed: {error}", path.display())),
-    })?;
+    let signed =
+        mpkg_package::sign::sign(opened.unsigned(), key, &root, now()?).map_err(|error| match error {
+            SignError::Content(error) => {
+                package::refused_contents(path, opened.unsigned(), error, Exit::Failed)
+            }
+            error => Failure::with_code(
+                error.code(),
+                Exit::Failed,
+                format!("{} cannot be signed: {error}", path.display()),
+            ),
+        })?;
     Ok(Fresh { signed, opened })
 }
 
@@ -61,34 +68,14 @@ pub(crate) fn check(path: &Path, trusts: &[Trust], signature: Option<&Path>) -> 
         None => beside(path, &bytes),
     };
     let signature = detached.as_deref().map(|file| files::read(file, limits::BLOCK as u64)).transpose()?;
-    let mut last = None;
-    for trust in trusts {
-        let outcome = match &signature {
-            None => verify(bytes.clone(), trust),
-            Some(signature) => verify_detached(bytes.clone(), signature, trust),
-        };
-        match outcome {
-            Ok(verified) => return Ok(Checked { verified, detached }),
-            // Another of the trusted publishers may have made it. Any other reason is the same for all.
-            Err(error @ VerifyError::Root(RootError::Untrusted { .. })) => last = Some(error),
-            Err(error) => return Err(refused(path, &error)),
-        }
-    }
-    Err(match last {
-        Some(error) => {
-            let trusted: Vec<String> = trusts.iter().map(|trust| trust.publisher_id().to_string()).collect();
-            refused(path, &error).data("trusted", trusted)
-        }
-        None => Failure::new(&rules::TRUST, Exit::Usage, "no publisher to trust was named")
-            .hint("Pass --trust with a root document or a public key."),
-    })
+    let verified = verify_any(bytes, signature.as_deref(), trusts).map_err(|error| refused(path, &error))?;
+    Ok(Checked { verified, detached })
 }
 
 /// The signature file beside an unsigned package.
 fn beside(path: &Path, bytes: &[u8]) -> Option<PathBuf> {
     let file = files::with_suffix(path, ".sig");
-    let unsigned = matches!(mpkg_package::signing::split(bytes.to_vec()), Ok(split) if split.block.is_none());
-    (unsigned && file.is_file()).then_some(file)
+    (!is_signed(bytes) && file.is_file()).then_some(file)
 }
 
 fn refused(path: &Path, error: &VerifyError) -> Failure {

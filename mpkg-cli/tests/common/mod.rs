@@ -40,8 +40,11 @@ pub fn component() -> Vec<u8> {
 
 /// A package of these parts.
 pub fn pack(manifest: &str, component: &[u8]) -> Vec<u8> {
-    let entries: [(&str, &[u8]); 3] =
-        [("manifest.json", manifest.as_bytes()), ("app.wasm", component), ("assets/icon.svg", ICON.as_bytes())];
+    let entries: [(&str, &[u8]); 3] = [
+        ("manifest.json", manifest.as_bytes()),
+        ("app.wasm", component),
+        ("assets/icon.svg", ICON.as_bytes()),
+    ];
     mpkg_package::container::write(&entries).unwrap()
 }
 
@@ -121,7 +124,8 @@ impl Place {
 
 /// Status and both streams of a run.
 pub fn transcript(output: &Output) -> String {
-    let mut text = format!("status {}\n", output.status.code().map_or("none".to_owned(), |code| code.to_string()));
+    let mut text =
+        format!("status {}\n", output.status.code().map_or("none".to_owned(), |code| code.to_string()));
     for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
         if !bytes.is_empty() {
             text.push_str(&format!("--- {name}\n{}", String::from_utf8_lossy(bytes)));

@@ -15,15 +15,19 @@ pub(super) fn check(source: &Source, info: &ComponentInfo, assets: &[(String, Ve
     let missing = missing_icons(source, assets);
     let (rule, message) = match (disagreements.len(), missing.len()) {
         (0, 0) => return Ok(()),
-        (0, number) => (&rules::MISSING_FILE, format!("the manifest names {} not in the project", files(number))),
-        (number, _) => {
-            (&rules::AGREEMENT, format!("component and manifest disagree about {}", text::count(number, "permission")))
+        (0, number) => {
+            (&rules::MISSING_FILE, format!("the manifest names {} not in the project", files(number)))
         }
+        (number, _) => (
+            &rules::AGREEMENT,
+            format!("component and manifest disagree about {}", text::count(number, "permission")),
+        ),
     };
     let mut problems: Vec<Problem> = disagreements.iter().map(|one| problem(source, one)).collect();
     problems.extend(missing);
     let findings = source.findings(problems);
-    let failure = Failure::new(rule, Exit::Failed, message).hint(format!("`mpkg explain {}` tells more.", rule.code));
+    let failure =
+        Failure::new(rule, Exit::Failed, message).hint(format!("`mpkg explain {}` tells more.", rule.code));
     let failure = match findings.first_place() {
         Some(place) => failure.at(place),
         None => failure,
@@ -41,15 +45,24 @@ fn problem(source: &Source, disagreement: &Disagreement) -> Problem {
             let help = if *permission == "host.*" {
                 "declare the host's permission under `req_permissions`, such as { \"name\": \"host.loyalty\" }".to_owned()
             } else {
-                format!("add {{ \"name\": \"{permission}\", \"reason\": \"…\" }} to `req_permissions`, or remove the call")
+                format!(
+                    "add {{ \"name\": \"{permission}\", \"reason\": \"…\" }} to `req_permissions`, or remove the call"
+                )
             };
             (permissions_span(source), "/req_permissions".to_owned(), help)
         }
         Disagreement::NotImported { permission, .. } => {
             let span = source.parsed.permission_span(permission).unwrap_or_else(|| permissions_span(source));
-            let index = source.manifest().req_permissions.iter().position(|one| one.name.as_str() == permission);
-            let path = index.map_or("/req_permissions".to_owned(), |index| format!("/req_permissions/{index}/name"));
-            (span, path, "remove it, or call a bridge that needs it: a permission nobody uses is asked for in vain".to_owned())
+            let index =
+                source.manifest().req_permissions.iter().position(|one| one.name.as_str() == permission);
+            let path =
+                index.map_or("/req_permissions".to_owned(), |index| format!("/req_permissions/{index}/name"));
+            (
+                span,
+                path,
+                "remove it, or call a bridge that needs it: a permission nobody uses is asked for in vain"
+                    .to_owned(),
+            )
         }
     };
     Problem {

@@ -19,12 +19,17 @@ pub(crate) fn read(project: &Path) -> Outcome<Vec<(String, Vec<u8>)>> {
     if !root.exists() {
         return Ok(Vec::new());
     }
-    let visible = |entry: &walkdir::DirEntry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.');
+    let visible = |entry: &walkdir::DirEntry| {
+        entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.')
+    };
     let mut assets = Vec::new();
     for entry in WalkDir::new(&root).sort_by_file_name().into_iter().filter_entry(visible) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(&root).to_owned();
-            Failure::read(&path, &error.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of links")))
+            Failure::read(
+                &path,
+                &error.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of links")),
+            )
         })?;
         if entry.file_type().is_dir() {
             continue;

@@ -22,7 +22,8 @@ impl Toolchain {
             var("LOCALAPPDATA")
         } else {
             // The XDG specification says that a relative path is to be ignored.
-            let home = var("HOME").map(|home| home.join(if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" }));
+            let home = var("HOME")
+                .map(|home| home.join(if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" }));
             var("XDG_CACHE_HOME").filter(|dir| dir.is_absolute()).or(home)
         };
         cache.map(|dir| Self::new(dir.join("mpkg").join("toolchain")))

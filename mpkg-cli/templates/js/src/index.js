@@ -5,7 +5,7 @@ import { InvalidParams, RpcError, defineApp, log, storage } from '@mpkg/sdk';
 const KEY = 'notes';
 const LONGEST = 280;
 
-/** @type {{ id: number, text: string }[]} */
+/** @type {Array<{ id: number, text: string }>} */
 let notes = [];
 
 export const app = defineApp({
