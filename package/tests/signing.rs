@@ -4,11 +4,12 @@
 mod support;
 
 use mpkg_package::dsse::{self, Envelope};
+use mpkg_package::keys::is_encrypted;
 use mpkg_package::root::RootChain;
 use mpkg_package::signing::{Block, Pair, embed, is_signed, split};
 use mpkg_package::{
-    PublicKey, ReleaseStatement, Root, SecretKey, Time, Trust, claims, sign, verify, verify_any,
-    verify_detached,
+    Grant, PublicKey, ReleaseStatement, Root, RootFile, SecretKey, SignedGrant, Time, Trust, claims, sign,
+    verify, verify_any, verify_detached,
 };
 use proptest::prelude::*;
 use support::{key, package, root, signed, time};
@@ -161,6 +162,16 @@ fn generated_keys_survive_a_file() {
     assert_eq!(SecretKey::from_pem(&windows).unwrap().public(), key.public());
 }
 
+#[test]
+fn encrypted_keys_survive_a_file() {
+    let key = SecretKey::generate().unwrap();
+    let (pem, again) = (key.to_encrypted_pem(b"a b").unwrap(), key.to_encrypted_pem(b"a b").unwrap());
+    assert!(is_encrypted(&pem) && !is_encrypted(&key.to_pem()));
+    assert_ne!(pem, again, "salt and IV are new each time");
+    assert_eq!(SecretKey::from_encrypted_pem(&pem, b"a b").unwrap().public(), key.public());
+    assert_eq!(SecretKey::from_encrypted_pem(&pem, b"a  b").unwrap_err().code(), "MPKG-K12");
+}
+
 fn pairs() -> impl Strategy<Value = Vec<Pair>> {
     let value = prop::collection::vec(any::<u8>(), 0..100);
     prop::collection::btree_map(0u32..0x7FFF_FFFF, value, 0..6)
@@ -189,6 +200,10 @@ proptest! {
         let _ = Envelope::parse(&bytes, "t");
         let _ = ReleaseStatement::parse(&bytes);
         let _ = Trust::parse(&bytes);
+        let _ = RootFile::parse(&bytes);
+        let _ = SignedGrant::parse(&bytes);
+        let _ = Grant::parse(&bytes);
+        let _ = SecretKey::from_encrypted_pem(&text, b"x");
         let _ = SecretKey::from_pem(&text);
         let _ = PublicKey::from_pem(&text);
         let _ = Time::parse(&text);

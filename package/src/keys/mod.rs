@@ -1,89 +1,22 @@
-//! Ed25519 keys: PKCS#8 PEM for the secret one, SPKI PEM for the public one.
+//! Ed25519 keys: PKCS#8 PEM for the secret one, encrypted or not, SPKI PEM for the public one.
+
+mod encrypted;
+mod error;
+
+pub use encrypted::is_encrypted;
+pub use error::KeyError;
 
 use std::fmt;
 
-use crate::text::Shown;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{self, DecodePrivateKey as _, DecodePublicKey as _};
 use ed25519_dalek::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes, PublicKeyBytes};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::digest::Hash;
 use crate::limits;
-
-/// Why a key cannot be used. No variant carries bytes of a secret.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum KeyError {
-    /// Not PEM.
-    #[error("this is not a key file: it has no PEM block that begins with -----BEGIN")]
-    NotPem,
-    /// PEM, but of something else.
-    #[error("this is a {}, but a {wanted} is needed", Shown(.found))]
-    WrongKind {
-        /// The label found.
-        found: String,
-        /// The label needed.
-        wanted: &'static str,
-    },
-    /// Encrypted.
-    #[error("this secret key is encrypted, and this version cannot open it")]
-    Encrypted,
-    /// Not the DER of a key.
-    #[error("the key file is damaged: {reason}")]
-    Damaged {
-        /// What the decoder said.
-        reason: String,
-    },
-    /// A key for another algorithm.
-    #[error("this is a key for another algorithm, only Ed25519 is supported")]
-    Algorithm,
-    /// The public half does not belong to the secret one.
-    #[error("the public half in the key file does not belong to the secret one")]
-    Mismatch,
-    /// Not a point, or not its one encoding.
-    #[error("these 32 bytes are not the encoding of an Ed25519 public key")]
-    NotAPoint,
-    /// A small-order point.
-    #[error("this public key has small order: signatures that anyone can write would verify under it")]
-    SmallOrder,
-    /// A point with a torsion component.
-    #[error("this public key has a torsion component: verifiers would disagree about its signatures")]
-    Torsion,
-    /// Too many bytes.
-    #[error("{size} bytes are too many for a key file, the limit is {}", limits::KEY_FILE)]
-    TooLarge {
-        /// Their number.
-        size: usize,
-    },
-    /// The system has no randomness.
-    #[error("the operating system gave no random bytes: {reason}")]
-    Random {
-        /// What it said.
-        reason: String,
-    },
-}
-
-impl KeyError {
-    /// The rule's code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotPem => "MPKG-K01",
-            Self::WrongKind { .. } => "MPKG-K02",
-            Self::Encrypted => "MPKG-K03",
-            Self::Damaged { .. } => "MPKG-K04",
-            Self::Algorithm => "MPKG-K05",
-            Self::Mismatch => "MPKG-K06",
-            Self::NotAPoint => "MPKG-K07",
-            Self::SmallOrder => "MPKG-K08",
-            Self::Torsion => "MPKG-K09",
-            Self::TooLarge { .. } => "MPKG-K10",
-            Self::Random { .. } => "MPKG-K11",
-        }
-    }
-}
 
 const SECRET_LABEL: &str = "PRIVATE KEY";
 const PUBLIC_LABEL: &str = "PUBLIC KEY";
@@ -194,8 +127,12 @@ impl SecretKey {
     /// Reads PKCS#8 PEM, with or without the public half.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
         let block = pem_block(pem, SECRET_LABEL)?;
-        let pair = KeypairBytes::from_pkcs8_pem(block).map_err(|error| pkcs8_error(&error))?;
+        Self::from_pair(KeypairBytes::from_pkcs8_pem(block).map_err(|error| pkcs8_error(&error))?)
+    }
+
+    fn from_pair(mut pair: KeypairBytes) -> Result<Self, KeyError> {
         let key = SigningKey::from_bytes(&pair.secret_key);
+        pair.secret_key.zeroize();
         // Signing with one half and publishing another leaks the secret half.
         if pair.public_key.is_some_and(|public| public.0 != key.verifying_key().to_bytes()) {
             return Err(KeyError::Mismatch);
@@ -205,9 +142,16 @@ impl SecretKey {
 
     /// Writes PKCS#8 PEM, version 1 without the public half, which every tool reads.
     pub fn to_pem(&self) -> Zeroizing<String> {
-        let pair = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
         // Encoding 32 bytes into 48 cannot fail; an empty text would be refused by every reader.
-        pair.to_pkcs8_pem(LineEnding::LF).unwrap_or_default()
+        self.with_pair(|pair| pair.to_pkcs8_pem(LineEnding::LF).unwrap_or_default())
+    }
+
+    /// Lends the bytes to an encoder and wipes them.
+    fn with_pair<T>(&self, encode: impl FnOnce(&KeypairBytes) -> T) -> T {
+        let mut pair = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
+        let encoded = encode(&pair);
+        pair.secret_key.zeroize();
+        encoded
     }
 
     /// Its public half.

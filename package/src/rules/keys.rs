@@ -17,9 +17,9 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "MPKG-K03",
-        "The secret key is readable",
-        "An encrypted key cannot be opened by this version.",
-        "Decrypt it first, for example with openssl pkey.",
+        "An encrypted key comes with its passphrase",
+        "A key that is encrypted at rest is of no use to whoever copies the file.",
+        "Type the passphrase, or give it with --passphrase-file or MPKG_PASSPHRASE.",
     ),
     rule(
         "MPKG-K04",
@@ -69,5 +69,24 @@ pub(super) const RULES: &[Rule] = &[
         "Keys are made from the system's randomness",
         "A key from anything weaker can be guessed, so none is made when there is none.",
         "Run it where the operating system's random source works.",
+    ),
+    rule(
+        "MPKG-K12",
+        "The passphrase opens the key",
+        "Without the right one the file is noise.",
+        "Try again. A passphrase that is lost is lost with its key.",
+    ),
+    rule(
+        "MPKG-K13",
+        "Keys are encrypted with PBES2, at a bounded cost",
+        "Older schemes fall to a laptop, and a key file that asks for terabytes of memory would take the machine \
+         down.",
+        "Encrypt it anew with a current tool: openssl pkcs8 -topk8 -scrypt.",
+    ),
+    rule(
+        "MPKG-K14",
+        "A passphrase is not empty",
+        "A key encrypted with nothing looks protected and is not.",
+        "Choose a passphrase, or leave the key unencrypted knowingly.",
     ),
 ];

@@ -1,8 +1,6 @@
-//! One pass over a component: validation, and a list of what it imports, exports and declares.
+//! Validation of a component, and a list of what it imports, exports and declares.
 
-use wasmparser::{
-    ComponentExternalKind, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator, WasmFeatures,
-};
+use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures};
 
 use super::WasmError;
 use super::imports::{Import, is_app};
@@ -42,21 +40,16 @@ pub fn inspect(component: &[u8]) -> Result<ComponentInfo, WasmError> {
         return Err(WasmError::NotAComponent { core: Parser::is_core_wasm(component) });
     }
     let features = features();
-    let mut validator = Validator::new_with_features(features);
+    Validator::new_with_features(features).validate_all(component).map_err(invalid)?;
+
+    // A second pass over sections, which looks into no function, costs a hundredth of the first. Folding it in would
+    // compile the validator once more, for this crate.
     let mut parser = Parser::new(0);
     parser.set_features(features);
-    let mut allocations = FuncValidatorAllocations::default();
     let mut info = ComponentInfo::default();
     let (mut depth, mut has_app) = (0usize, false);
-
     for payload in parser.parse_all(component) {
-        let payload = payload.map_err(invalid)?;
-        if let ValidPayload::Func(function, body) = validator.payload(&payload).map_err(invalid)? {
-            let mut function = function.into_validator(allocations);
-            function.validate(&body).map_err(invalid)?;
-            allocations = function.into_allocations();
-        }
-        match payload {
+        match payload.map_err(invalid)? {
             // Imports of inner components are supplied by the outer one: only the outermost are capabilities.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
