@@ -10,7 +10,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export MPKG_TOOLCHAIN ?= $(TARGET)/guest-toolchain
 
-.PHONY: help demo test build tools toolchain bench lint fmt
+.PHONY: help demo test build tools toolchain bench corpora fuzz lint fmt
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,14 @@ toolchain: tools
 bench: build ## every benchmark; writes target/bench.json and docs/benchmarks.md
 	@$(CARGO) bench --profile dev -p mpkg-tests
 	@$(CARGO) run -q -p mpkg-tests --bin benchmarks -- "$(TARGET)/bench.json" docs/benchmarks.md
+
+corpora: build ## judges the independent test data below MPKG_CORPORA and prints the table
+	@MPKG_CORPORA="$${MPKG_CORPORA:-$$(cd ../shared/corpora 2> /dev/null && pwd)}"; \
+	[ -n "$$MPKG_CORPORA" ] || { echo "MPKG_CORPORA must name the folder with the corpora" >&2; exit 1; }; \
+	export MPKG_CORPORA; $(CARGO) test -q -p mpkg-tests --test corpora -- --nocapture
+
+fuzz: tools ## runs each fuzz target for FUZZ_SECONDS (60) seconds, or those in TARGETS
+	@scripts/fuzz.sh $(TARGETS)
 
 lint: tools ## formatting and clippy, as CI checks them
 	@$(CARGO) fmt --all --check

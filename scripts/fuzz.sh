@@ -20,14 +20,15 @@ if ! command -v "${CXX:-c++}" > /dev/null; then
   exit "${FUZZ_MISSING_STATUS:-1}"
 fi
 
-CARGO_TARGET_DIR="$target" cargo run -q --release --locked --no-default-features --bin seeds -- corpus
+CARGO_TARGET_DIR="$target" cargo run -q --release --no-default-features --bin seeds -- corpus
 echo "building the fuzz targets"
 flags=(-Cpasses=sancov-module -Ccodegen-units=1 --cfg=fuzzing)
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
   flags+=("-Cllvm-args=-sanitizer-coverage-$option")
 done
 # With --target the flags are not for build scripts and macros.
-RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$target" cargo build -q --release --locked --bins --target "$host"
+RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$target" \
+  cargo build -q --release --target "$host" "${targets[@]/#/--bin=}"
 
 for name in "${targets[@]}"; do
   echo "fuzzing $name for $seconds s"

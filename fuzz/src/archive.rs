@@ -59,7 +59,8 @@ fn judge(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
     assert_eq!(with_rawzip(bytes), ours, "`rawzip` reads something else");
 
     // A signing block in the middle hides nothing and adds nothing.
-    let block = Block::new(vec![Pair { kind: 1, value: bytes[..bytes.len().min(100)].to_vec() }]).expect("a plain block");
+    let block = Block::new(vec![Pair { kind: 1, value: bytes[..bytes.len().min(100)].to_vec() }])
+        .expect("a plain block");
     let signed = embed(bytes, &block).expect("an accepted package can be signed");
     assert_eq!(with_zip(&signed), ours, "`zip` reads something else once it is signed");
     assert_eq!(with_rawzip(&signed), ours, "`rawzip` reads something else once it is signed");
@@ -102,7 +103,10 @@ fn with_rawzip(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
         let local = archive.get_entry(entry.wayfinder()).expect("`rawzip` finds every entry");
         assert_eq!(local.local_header().file_path().as_ref(), name.as_bytes());
         let mut contents = Vec::new();
-        local.verifying_reader(local.data()).read_to_end(&mut contents).expect("`rawzip` verifies every entry");
+        local
+            .verifying_reader(local.data())
+            .read_to_end(&mut contents)
+            .expect("`rawzip` verifies every entry");
         found.push((name, contents));
     }
     assert_eq!(archive.entries_hint(), found.len() as u64);
@@ -114,7 +118,8 @@ fn with_rawzip(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 fn files(mut rest: &[u8]) -> Vec<(String, Vec<u8>)> {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopABC012._-/../con";
     let mut take = |most: usize| {
-        let length = rest.first().map_or(0, |&length| usize::from(length) % most).min(rest.len().saturating_sub(1));
+        let length =
+            rest.first().map_or(0, |&length| usize::from(length) % most).min(rest.len().saturating_sub(1));
         let part = rest.get(1..1 + length).unwrap_or_default();
         rest = rest.get(1 + length..).unwrap_or_default();
         (part, rest.is_empty())

@@ -14,7 +14,8 @@ pub fn manifest(data: &[u8]) {
             let theirs: serde_json::Value = serde_json::from_slice(data).expect("strict JSON is JSON");
             let ours = node.to_value();
             assert!(ours == theirs || data.windows(2).any(|two| two == b"-0"), "{ours} is not {theirs}");
-            let again = json::parse(ours.to_string().as_bytes(), json::Limits { max_bytes: usize::MAX, ..limits });
+            let again =
+                json::parse(ours.to_string().as_bytes(), json::Limits { max_bytes: usize::MAX, ..limits });
             assert_eq!(again.expect("what was read can be written").to_value(), ours);
         }
         Err(error) => {
@@ -45,7 +46,12 @@ fn check(problem: &Problem, source: &[u8]) {
     assert!(problem.span.start <= problem.span.end && problem.span.end <= source.len() + 1, "{problem:?}");
     let (line, column) = problem.line_col(source);
     assert!(line >= 1 && column >= 1);
-    let texts = [Some(&problem.message), problem.expected.as_ref(), problem.suggestion.as_ref(), problem.help.as_ref()];
+    let texts = [
+        Some(&problem.message),
+        problem.expected.as_ref(),
+        problem.suggestion.as_ref(),
+        problem.help.as_ref(),
+    ];
     for text in texts.into_iter().flatten() {
         assert!(!text.chars().any(is_unsafe_char), "{} prints {text:?}", problem.code);
     }

@@ -9,13 +9,14 @@ use mpkg_package::{SecretKey, container, sign, verify};
 #[path = "../../package/tests/support/mod.rs"]
 mod support;
 
-pub use support::{key, package, signed};
 use support::archive::{archive, raw};
+pub use support::{key, package, signed};
 
 /// Every seed: the target it is for, a name, the bytes.
 pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     let mut all = Vec::new();
-    let mut add = |target: &'static str, name: &str, bytes: Vec<u8>| all.push((target, name.to_owned(), bytes));
+    let mut add =
+        |target: &'static str, name: &str, bytes: Vec<u8>| all.push((target, name.to_owned(), bytes));
 
     for (name, bytes) in archives() {
         add("container", name, bytes.clone());
@@ -38,9 +39,13 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     add("statement", "one", envelope.to_bytes());
     envelope.sign(&SecretKey::from_seed(&[8; 32]));
     add("statement", "two", envelope.to_bytes());
-    for (number, permissions) in [&["network", "storage"][..], &["cart.read", "cart.write", "host.loyalty"]].iter().enumerate()
+    for (number, permissions) in
+        [&["network", "storage"][..], &["cart.read", "cart.write", "host.loyalty"]].iter().enumerate()
     {
-        let files = [("manifest.json", support::manifest(permissions).into_bytes()), ("app.wasm", support::component(&[]))];
+        let files = [
+            ("manifest.json", support::manifest(permissions).into_bytes()),
+            ("app.wasm", support::component(&[])),
+        ];
         let package = container::write(&files).expect("files of a package");
         // Declaring more than is imported is for `mpkg build` to refuse.
         let signed = sign(&package, &key(), &support::root(), support::time()).expect("it can be signed");

@@ -29,6 +29,7 @@ struct Inner {
     findings: Option<Findings>,
     output: Option<String>,
     data: Map<String, Value>,
+    told: bool,
 }
 
 /// Where in the user's input it went wrong.
@@ -50,9 +51,21 @@ impl Failure {
     /// A failure with the code that a library gave it.
     pub(crate) fn with_code(code: &'static str, exit: Exit, message: impl Into<String>) -> Self {
         let message = message.into();
-        let inner =
-            Inner { exit, code, message, hint: None, at: None, findings: None, output: None, data: Map::new() };
+        let (hint, at, findings, output, data) = (None, None, None, None, Map::new());
+        let inner = Inner { exit, code, message, hint, at, findings, output, data, told: false };
         Self { inner: Box::new(inner) }
+    }
+
+    /// A result that has been printed and is not a good one: nothing is left but the exit status.
+    pub(crate) fn told(exit: Exit) -> Self {
+        let mut failure = Self::with_code("", exit, "");
+        failure.inner.told = true;
+        failure
+    }
+
+    /// Whether there is nothing left to print.
+    pub(crate) fn is_told(&self) -> bool {
+        self.inner.told
     }
 
     /// The command line is wrong.
@@ -69,8 +82,11 @@ impl Failure {
     /// Reading `path` failed.
     pub(crate) fn read(path: &Path, source: &std::io::Error) -> Self {
         use std::io::ErrorKind as Kind;
-        let failure =
-            Self::new(&rules::READ, Exit::Failed, format!("could not read {}: {}", path.display(), reason(source)));
+        let failure = Self::new(
+            &rules::READ,
+            Exit::Failed,
+            format!("could not read {}: {}", path.display(), reason(source)),
+        );
         match source.kind() {
             Kind::NotFound => failure.hint("Check the path; it is relative to the folder you are in."),
             Kind::PermissionDenied => failure.hint(format!("Look at its rights: ls -ld {}", shell(path))),
@@ -170,7 +186,10 @@ impl Failure {
             page.push_str(&format!("  {dim}-->{dim:#} {}{numbers}\n", text::one_line(file)));
         }
         if let Some(hint) = &inner.hint {
-            page.push_str(&format!("  {dim}hint:{dim:#} {}\n", text::lines(hint).replace('\n', "\n        ")));
+            page.push_str(&format!(
+                "  {dim}hint:{dim:#} {}\n",
+                text::lines(hint).replace('\n', "\n        ")
+            ));
         }
         page
     }

@@ -41,7 +41,9 @@ pub(crate) fn run(args: Vec<OsString>) -> Exit {
             Failure::internal(text.unwrap_or_else(|| "something went wrong inside".to_owned()))
         }
     };
-    printer.failure(&failure);
+    if !failure.is_told() {
+        printer.failure(&failure);
+    }
     failure.exit()
 }
 
@@ -110,7 +112,9 @@ fn explain(error: &clap::Error) -> (String, String) {
     let hint = match (near, valid) {
         (Some(near), _) => format!("Did you mean `{near}`?"),
         (None, Some(valid)) => format!("Possible values: {valid}."),
-        (None, None) => format!("Look at the help of the verb; `mpkg explain {}` tells more.", rules::USAGE.code),
+        (None, None) => {
+            format!("Look at the help of the verb; `mpkg explain {}` tells more.", rules::USAGE.code)
+        }
     };
     (message, hint)
 }

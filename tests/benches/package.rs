@@ -43,7 +43,8 @@ fn package() -> Vec<u8> {
 
 /// A component around a core module with many functions of the usual instructions.
 fn component() -> Vec<u8> {
-    let mut text = String::from("(module (memory 16) (global $g (mut i32) (i32.const 0)) (table 4 funcref)\n");
+    let mut text =
+        String::from("(module (memory 16) (global $g (mut i32) (i32.const 0)) (table 4 funcref)\n");
     text.push_str("(type $t (func (param i32 i64) (result i32)))\n");
     for number in 0..6000 {
         let (callee, constant) = (number / 2, number * 7919 % 65_521);

@@ -56,7 +56,10 @@ fn files(folder: &Path, extension: Option<&str>) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.unwrap().path())
-        .filter(|path| extension.is_none() || path.extension().is_some_and(|found| Some(found.to_str().unwrap()) == extension))
+        .filter(|path| {
+            extension.is_none()
+                || path.extension().is_some_and(|found| Some(found.to_str().unwrap()) == extension)
+        })
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
         .collect();
     files.sort();
@@ -132,15 +135,19 @@ fn warehouse(folder: &Path) -> Vec<Row> {
 fn json_suite(folder: &Path) -> Vec<Row> {
     let limits = json::Limits { max_bytes: 1 << 20, max_depth: 32 };
     let all = files(folder, Some("json"));
-    let of = |letter: char| all.iter().filter(move |(name, _)| name.starts_with(letter)).map(|(_, bytes)| bytes);
+    let of =
+        |letter: char| all.iter().filter(move |(name, _)| name.starts_with(letter)).map(|(_, bytes)| bytes);
     let (no, yes): (Vec<_>, Vec<_>) = (of('n').collect(), of('y').collect());
     let refused: Vec<&str> = no
         .iter()
-        .filter_map(|bytes| Some((json::check_syntax(bytes).err()?, json::parse(bytes, limits).err()?).1.code()))
+        .filter_map(|bytes| {
+            Some((json::check_syntax(bytes).err()?, json::parse(bytes, limits).err()?).1.code())
+        })
         .filter(|code| is_explained(code))
         .collect();
     let parsed = yes.iter().filter(|bytes| json::check_syntax(bytes).is_ok()).count();
-    let strict: Vec<&str> = yes.iter().filter_map(|bytes| Some(json::parse(bytes, limits).err()?.code())).collect();
+    let strict: Vec<&str> =
+        yes.iter().filter_map(|bytes| Some(json::parse(bytes, limits).err()?.code())).collect();
     // Duplicate keys and floats, and nothing else.
     let named = strict.iter().filter(|code| matches!(**code, "MPKG-J04" | "MPKG-J05")).count();
     assert_eq!(named, strict.len(), "a third rule refuses JSON that is right: {strict:?}");
@@ -152,7 +159,13 @@ fn json_suite(folder: &Path) -> Vec<Row> {
             of: no.len(),
             how: tally(refused),
         },
-        Row { corpus: "JSONTestSuite", what: "`y_`: parsed as syntax", right: parsed, of: yes.len(), how: "–".into() },
+        Row {
+            corpus: "JSONTestSuite",
+            what: "`y_`: parsed as syntax",
+            right: parsed,
+            of: yes.len(),
+            how: "–".into(),
+        },
         Row {
             corpus: "JSONTestSuite",
             what: "`y_`: refused by a strict rule",
@@ -168,7 +181,8 @@ fn hex(value: &Value) -> Vec<u8> {
 }
 
 fn read_json(file: &Path) -> Value {
-    serde_json::from_slice(&fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))).unwrap()
+    serde_json::from_slice(&fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
+        .unwrap()
 }
 
 fn wycheproof(file: &Path) -> Vec<Row> {
@@ -214,7 +228,10 @@ fn speccheck(file: &Path) -> Vec<Row> {
         });
     }
     assert_eq!(accepted, [3]);
-    let how = format!("strict accepts case 3 alone; {} keys are refused beforehand, that one too", cases.len() - enrolled);
+    let how = format!(
+        "strict accepts case 3 alone; {} keys are refused beforehand, that one too",
+        cases.len() - enrolled
+    );
     vec![Row { corpus: "speccheck", what: "as strict verification judges", right, of: cases.len(), how }]
 }
 
@@ -255,7 +272,8 @@ fn imported(file: &Path, out: &Path) -> Result<usize, String> {
     let output = workspace::run_mpkg(&arguments, 0)?;
     let report: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
     let manifest = fs::read(out.join("manifest.json")).map_err(|error| error.to_string())?;
-    mpkg_manifest::Manifest::parse(&manifest).map_err(|problems| format!("{}: {problems:?}", file.display()))?;
+    mpkg_manifest::Manifest::parse(&manifest)
+        .map_err(|problems| format!("{}: {problems:?}", file.display()))?;
     match citations(&report) {
         0 => Err(format!("{}: the report cites nothing: {report:#}", file.display())),
         cited => Ok(cited),

@@ -10,8 +10,8 @@ fn main() -> ExitCode {
     };
     for (target, name, bytes) in mpkg_fuzz::seeds::all() {
         let folder = Path::new(&folder).join(target);
-        let written =
-            std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join(format!("seed-{name}")), bytes));
+        let written = std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(folder.join(format!("seed-{name}")), bytes));
         if let Err(error) = written {
             eprintln!("{}: {error}", folder.display());
             return ExitCode::FAILURE;

@@ -12,12 +12,28 @@ use crate::rules;
 pub(crate) fn read(path: &Path, limit: u64) -> Outcome<Vec<u8>> {
     let failed = |error: std::io::Error| Failure::read(path, &error);
     let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
+    let there = file.metadata().map_err(failed)?;
+    if there.is_dir() {
         return Err(failed(std::io::ErrorKind::IsADirectory.into()));
     }
+    let most = limit.saturating_add(1);
     let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    // A vector that doubles while it grows would take twice the file's size.
+    let expected = usize::try_from(there.len().min(most)).unwrap_or_default();
+    bytes.try_reserve_exact(expected).map_err(|_| failed(std::io::ErrorKind::OutOfMemory.into()))?;
+    file.take(most).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// Fails for what is neither a file nor a folder. Opening a pipe waits for somebody at its other end, and a device may
+/// have no end.
+pub(crate) fn check_regular(path: &Path) -> Outcome<std::fs::Metadata> {
+    let failed = |error: std::io::Error| Failure::read(path, &error);
+    let there = std::fs::metadata(path).map_err(failed)?;
+    if there.is_file() || there.is_dir() {
+        return Ok(there);
+    }
+    Err(failed(std::io::Error::other("it is not a regular file")))
 }
 
 /// Who may read a new file.

@@ -11,7 +11,9 @@ fn main() -> ExitCode {
 
     let mut arguments = std::env::args_os().skip(1);
     let Some(program) = arguments.next() else { return ExitCode::from(2) };
-    let Ok(status) = std::process::Command::new(program).args(arguments).status() else { return ExitCode::from(127) };
+    let Ok(status) = std::process::Command::new(program).args(arguments).status() else {
+        return ExitCode::from(127);
+    };
     let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return ExitCode::from(126) };
     // Linux counts in KiB.
     println!("\n{}", usage.max_rss() * 1024);
