@@ -22,6 +22,7 @@ pub mod verify;
 pub mod wasm;
 
 mod bytes;
+mod sums;
 mod text;
 
 pub use container::Container;

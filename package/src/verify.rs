@@ -20,6 +20,7 @@ use crate::keys::KeyId;
 use crate::root::{PublisherId, RELEASE_ROLE, RootChain, RootError, Trust};
 use crate::signing::{self, Block, BlockError, SplitError, kind};
 use crate::statement::{PAYLOAD_TYPE, ReleaseStatement, StatementError};
+use crate::sums::Sums;
 use crate::wasm::ComponentInfo;
 
 /// Why a package is refused.
@@ -247,12 +248,12 @@ pub fn claims(block: &Block) -> Result<Claims, VerifyError> {
 
 fn with_claims(package: Vec<u8>, block: Block, claims: Claims) -> Result<Verified, VerifyError> {
     let Claims { roots, statement, grant, signers } = claims;
-    let digest = Digest::of(&package);
+    let (digest, sums) = Sums::digest(&package);
     if digest != statement.package {
         return Err(StatementError::Package { stated: statement.package, real: digest }.into());
     }
 
-    let container = container::read(&package).map_err(ContentError::from)?;
+    let container = container::read_hashed(&package, &sums).map_err(ContentError::from)?;
     let manifest = Digest::of(container.manifest());
     if manifest != statement.manifest {
         return Err(StatementError::Manifest { stated: statement.manifest, real: manifest }.into());

@@ -13,4 +13,5 @@ pub use read::{Container, Entry, read};
 pub use write::{WriteError, write};
 
 pub(crate) use layout::{END_LEN, LOCAL_LEN};
+pub(crate) use read::read_hashed;
 pub(crate) use tail::Tail;

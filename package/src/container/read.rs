@@ -10,6 +10,7 @@ use super::error::ContainerError;
 use super::layout::{CENTRAL, CENTRAL_LEN, Facts, LOCAL_LEN, derive};
 use super::tail::Tail;
 use crate::bytes::{array, first_difference, u16_at, u32_at};
+use crate::sums::Sums;
 use crate::{limits, signing};
 
 /// A file of a package.
@@ -66,6 +67,15 @@ impl<'a> Container<'a> {
 
 /// Reads an unsigned package and proves that its bytes are the only ones for its names and contents.
 pub fn read(bytes: &[u8]) -> Result<Container<'_>, ContainerError> {
+    read_with(bytes, |entry| crc32fast::hash(entry.data))
+}
+
+/// The same for bytes that have been hashed already.
+pub(crate) fn read_hashed<'a>(bytes: &'a [u8], sums: &Sums) -> Result<Container<'a>, ContainerError> {
+    read_with(bytes, |entry| sums.part(bytes, entry.range()))
+}
+
+fn read_with(bytes: &[u8], crc: impl Fn(&Entry<'_>) -> u32) -> Result<Container<'_>, ContainerError> {
     let tail = Tail::read(bytes, limits::PACKAGE)?;
     let entries = directory(bytes, &tail)?;
     let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
@@ -73,7 +83,7 @@ pub fn read(bytes: &[u8]) -> Result<Container<'_>, ContainerError> {
         let offset = entries.get(index).map_or(tail.end, |entry| entry.header);
         ContainerError::Entry { problem, offset }
     })?;
-    contents(bytes, &tail, &entries)?;
+    contents(bytes, &tail, &entries, crc)?;
     prove(bytes, &entries)?;
     Ok(Container { entries })
 }
@@ -137,9 +147,14 @@ fn directory<'a>(bytes: &'a [u8], tail: &Tail) -> Result<Vec<Entry<'a>>, Contain
 }
 
 /// Compares local headers and checksums with what the directory said.
-fn contents(bytes: &[u8], tail: &Tail, entries: &[Entry<'_>]) -> Result<(), ContainerError> {
+fn contents(
+    bytes: &[u8],
+    tail: &Tail,
+    entries: &[Entry<'_>],
+    crc: impl Fn(&Entry<'_>) -> u32,
+) -> Result<(), ContainerError> {
     for (index, entry) in entries.iter().enumerate() {
-        let (facts, data) = entry.facts();
+        let (facts, _) = entry.facts();
         let start = entry.offset - LOCAL_LEN - entry.name.len();
         let found = bytes.get(start..entry.offset).unwrap_or_default();
         let (header, name) = found.split_at_checked(LOCAL_LEN).unwrap_or_default();
@@ -149,7 +164,7 @@ fn contents(bytes: &[u8], tail: &Tail, entries: &[Entry<'_>]) -> Result<(), Cont
         if let Some(at) = differs {
             return Err(ContainerError::Local { index, offset: start + at });
         }
-        let computed = crc32fast::hash(data);
+        let computed = crc(entry);
         if computed != entry.crc {
             let (stated, offset) = (entry.crc, entry.header + 16);
             return Err(ContainerError::Crc { index, computed, stated, offset });
