@@ -1,8 +1,8 @@
 //! Valid cases to begin with. They are made, not kept: `seeds` writes them where the fuzzer looks.
 
 use mpkg_package::dsse::Envelope;
-use mpkg_package::root::{RootChain, Trust};
-use mpkg_package::signing::split;
+use mpkg_package::root::{Draft, RELEASE_ROLE, ROOT_ROLE, RootChain, RootFile, Trust};
+use mpkg_package::signing::{Block, kind, split};
 use mpkg_package::{SecretKey, container, sign, verify};
 
 #[allow(dead_code, missing_docs, unreachable_pub)]
@@ -11,6 +11,11 @@ mod support;
 
 use support::archive::{archive, raw};
 pub use support::{key, package, signed};
+
+/// The golden package's signing block.
+pub fn block() -> Block {
+    split(signed()).expect("it is signed").block.expect("it is signed")
+}
 
 /// Every seed: the target it is for, a name, the bytes.
 pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
@@ -26,7 +31,7 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     add("roundtrip", "damaged", b"\x01\x20\0\x01\x05hello\x03abc\x04text".to_vec());
 
     let signed = signed();
-    let block = split(signed.clone()).expect("it is signed").block.expect("it is signed");
+    let block = block();
     let verified = verify(signed.clone(), &Trust::key(&key().public())).expect("it is signed");
     add("signing_block", "signed", signed);
     add("signing_block", "unsigned", package());
@@ -53,6 +58,13 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
         add("manifest", &format!("permissions-{number}"), files[0].1.clone());
     }
 
+    let grant = block.get(kind::GRANT).expect("it has a grant").to_vec();
+    add("statement", "grant", verified.grant().to_bytes());
+    add("statement", "grant-envelope", grant);
+
+    for (name, bytes) in roots() {
+        add("root_chain", name, bytes);
+    }
     let root = support::root();
     add("root_chain", "document", root.bytes().to_vec());
     add("root_chain", "chain", RootChain::first(root.clone()).expect("a first root").to_bytes());
@@ -65,6 +77,38 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
         add("manifest", name, text.as_bytes().to_vec());
     }
     all
+}
+
+/// Chains and root files of a publisher who takes in two keys, asks for both, and throws one out.
+fn roots() -> Vec<(&'static str, Vec<u8>)> {
+    let [second, third] = [8, 9].map(|seed| SecretKey::from_seed(&[seed; 32]));
+    let mut file = RootFile::new(RootChain::first(support::root()).expect("a first root"));
+    let mut draft = Draft::after(file.chain().last());
+    draft.add(RELEASE_ROLE, &second.public());
+    draft.add(ROOT_ROLE, &third.public());
+    let next = draft.build().expect("a root");
+    let document = next.bytes().to_vec();
+    file.propose(next).expect("it follows");
+    file.sign(&key()).expect("a root key");
+    let two = file.chain().to_bytes();
+
+    let mut draft = Draft::after(file.chain().last());
+    draft.set_threshold(ROOT_ROLE, 2);
+    draft.revoke(second.public().id(), 5);
+    draft.expires = Some(support::time());
+    file.propose(draft.build().expect("a root")).expect("it follows");
+    let proposed = file.to_bytes();
+    file.sign(&key()).expect("a root key");
+    let half = file.to_bytes();
+    file.sign(&third).expect("a root key");
+    vec![
+        ("next-document", document),
+        ("chain-of-two", two),
+        ("proposed", proposed),
+        ("half-signed", half),
+        ("file", file.to_bytes()),
+        ("chain-of-three", file.chain().to_bytes()),
+    ]
 }
 
 const MANIFESTS: [(&str, &str); 5] = [
