@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use mpkg_manifest::PermissionSet;
+use mpkg_package::Floors;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,10 @@ use serde::{Deserialize, Serialize};
 const INSTALLED: TableDefinition<'_, &str, &str> = TableDefinition::new("installed");
 /// (publisher, app id) → the highest release sequence ever installed. Never removed: see `uninstall`.
 const FLOORS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("floors");
+/// publisher → the newest root ever accepted. Never removed either.
+const ROOT_FLOORS: TableDefinition<'_, &str, u32> = TableDefinition::new("root_floors");
+/// (publisher, app id) → the newest permission grant ever accepted. Never removed either.
+const GRANT_FLOORS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("grant_floors");
 /// (user, publisher/app id, permission) → [`StoredGrant`] as JSON.
 const GRANTS: TableDefinition<'_, (&str, &str, &str), &str> = TableDefinition::new("grants");
 /// (user, publisher/app id, key) → JSON text.
@@ -157,6 +162,8 @@ impl Data {
         let txn = db.begin_write()?;
         txn.open_table(INSTALLED)?;
         txn.open_table(FLOORS)?;
+        txn.open_table(ROOT_FLOORS)?;
+        txn.open_table(GRANT_FLOORS)?;
         txn.open_table(GRANTS)?;
         txn.open_table(VALUES)?;
         txn.open_table(USAGE)?;
@@ -202,14 +209,29 @@ impl Data {
         Ok(table.get((publisher, app_id))?.map_or(0, |floor| floor.value()))
     }
 
-    /// Records an installation and raises the sequence floor, in one step and before the first run.
-    pub(crate) fn record_install(&self, app: &Installed) -> Result<(), DataError> {
+    /// The newest root of a publisher and the newest grant for its app that were accepted.
+    pub(crate) fn trust_floors(&self, publisher: &str, app_id: &str) -> Result<Floors, DataError> {
+        let txn = self.db.begin_read()?;
+        let root_version = txn.open_table(ROOT_FLOORS)?.get(publisher)?.map_or(0, |floor| floor.value());
+        let grants = txn.open_table(GRANT_FLOORS)?;
+        let grant_version = grants.get((publisher, app_id))?.map_or(0, |floor| floor.value());
+        Ok(Floors { root_version, grant_version })
+    }
+
+    /// Records an installation and raises the floors, in one step and before the first run.
+    pub(crate) fn record_install(&self, app: &Installed, trust: Floors) -> Result<(), DataError> {
         let txn = self.db.begin_write()?;
         {
             let mut floors = txn.open_table(FLOORS)?;
             let key = (app.publisher.as_str(), app.app_id.as_str());
             let floor = floors.get(key)?.map_or(0, |floor| floor.value());
             floors.insert(key, floor.max(app.release_seq))?;
+            let mut roots = txn.open_table(ROOT_FLOORS)?;
+            let floor = roots.get(key.0)?.map_or(0, |floor| floor.value());
+            roots.insert(key.0, floor.max(trust.root_version))?;
+            let mut grants = txn.open_table(GRANT_FLOORS)?;
+            let floor = grants.get(key)?.map_or(0, |floor| floor.value());
+            grants.insert(key, floor.max(trust.grant_version))?;
             txn.open_table(INSTALLED)?.insert(app.app_id.as_str(), serde_json::to_string(app)?.as_str())?;
         }
         Ok(txn.commit()?)
@@ -386,10 +408,15 @@ mod tests {
             size: 1,
             manifest: "{}".into(),
         };
-        data.record_install(&app).unwrap();
+        data.record_install(&app, Floors { root_version: 3, grant_version: 9 }).unwrap();
+        // An installation that was decided upon at the same time does not lower them.
+        data.record_install(&app, Floors { root_version: 2, grant_version: 8 }).unwrap();
         data.kv_set(&namespace("ann"), "k", "1", 100).unwrap();
         data.record_uninstall(&app).unwrap();
         assert_eq!(data.floor("mp1x", "com.example.app").unwrap(), 7);
+        let floors = Floors { root_version: 3, grant_version: 9 };
+        assert_eq!(data.trust_floors("mp1x", "com.example.app").unwrap(), floors);
+        assert_eq!(data.trust_floors("mp1x", "com.example.b").unwrap(), Floors { grant_version: 0, ..floors });
         assert_eq!(data.kv_get(&namespace("ann"), "k").unwrap(), None);
         assert_eq!(data.kv_usage(&namespace("ann")).unwrap(), Usage::default());
     }

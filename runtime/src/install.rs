@@ -1,10 +1,11 @@
-//! From a file to an installed app: verified, kept byte for byte, its sequence floor raised before the first run.
+//! From a file to an installed app: verified, kept byte for byte, its floors raised before the first run.
 
 use std::path::Path;
 use std::sync::PoisonError;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use mpkg_package::container::MANIFEST_NAME;
-use mpkg_package::{Verified, limits, verify_any};
+use mpkg_package::{Time, Verified, limits, verify_any};
 
 use crate::broker::DECLARED_LIMIT;
 use crate::data::Installed;
@@ -89,12 +90,19 @@ fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
     }
     let before = inner.data.installed(&app.app_id)?;
     check_succession(inner, &app, before.as_ref())?;
+    let floors = inner.data.trust_floors(&app.publisher, &app.app_id)?;
+    let floors = floors.admit(&verified, now()).map_err(|error| InstallError::Refused(Box::new(error)))?;
     inner.data.write_file(&inner.data.package_path(&app.digest), &[verified.package()])?;
-    inner.data.record_install(&app)?;
+    inner.data.record_install(&app, floors)?;
     if let Some(before) = before.filter(|before| before.digest != app.digest) {
         forget(inner, &before.digest);
     }
     Ok(app)
+}
+
+fn now() -> Option<Time> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Time::from_unix(since.as_secs().try_into().ok()?)
 }
 
 fn verify(inner: &Inner, package: Vec<u8>) -> Result<Verified, InstallError> {

@@ -6,7 +6,8 @@ mod common;
 
 use common::{APP, Package, builder, call, host, host_with};
 use miniapp_runtime::{DataError, Host, HostError, InstallError, LaunchError};
-use mpkg_package::Trust;
+use mpkg_package::root::{Draft, RootChain, RootFile};
+use mpkg_package::{Grant, Root, SignedGrant, Signing, Time, Trust, sign_with};
 use serde_json::json;
 
 #[tokio::test]
@@ -54,6 +55,57 @@ async fn the_sequence_only_grows_even_across_an_uninstall() {
     host.uninstall(APP).await.unwrap();
     assert!(matches!(host.install(release(4).signed()).await, Err(InstallError::Rollback { .. })));
     host.install(release(6).signed()).await.unwrap();
+}
+
+/// The first root of key 1, and one more for each expiry.
+fn roots(expiries: &[Option<&str>]) -> RootChain {
+    let first = RootChain::first(Root::single(&common::key(1).public())).unwrap();
+    expiries.iter().fold(first, |chain, expires| {
+        let mut draft = Draft::after(chain.last());
+        draft.expires = expires.map(|text| Time::parse(text).unwrap());
+        let mut file = RootFile::new(chain);
+        file.propose(draft.build().unwrap()).unwrap();
+        file.sign(&common::key(1)).unwrap();
+        file.chain().clone()
+    })
+}
+
+/// A release under these roots, with a grant of this version.
+fn under(roots: &RootChain, code: u64, grant_version: u64) -> Vec<u8> {
+    let unsigned = Package { code, ..Package::default() }.unsigned();
+    let (app_id, publisher) = (APP.to_owned(), roots.publisher());
+    let grant = Grant { app_id, publisher, version: grant_version, permissions: Default::default() };
+    let mut grant = SignedGrant::new(grant).unwrap();
+    grant.sign(&common::key(1), roots).unwrap();
+    let created = Time::from_unix(1_767_225_600).unwrap();
+    let with = Signing { roots, grant: Some(&grant), before: None, created };
+    sign_with(&unsigned, &common::key(1), &with).unwrap().embed(&unsigned).unwrap()
+}
+
+#[tokio::test]
+async fn roots_and_grants_only_get_newer_even_across_an_uninstall() {
+    let host = host();
+    let refused = async |package: Vec<u8>| match host.install(package).await {
+        Err(InstallError::Refused(error)) => error.code(),
+        other => panic!("{other:?}"),
+    };
+    host.install(under(&roots(&[None]), 1, 5)).await.unwrap();
+    assert_eq!(refused(under(&roots(&[]), 2, 5)).await, "MPKG-R18");
+    assert_eq!(refused(under(&roots(&[None]), 2, 4)).await, "MPKG-G05");
+    host.uninstall(APP).await.unwrap();
+    assert_eq!(refused(under(&roots(&[]), 2, 5)).await, "MPKG-R18");
+    assert_eq!(refused(under(&roots(&[None]), 2, 4)).await, "MPKG-G05");
+    host.install(under(&roots(&[None, None]), 2, 6)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_expired_root_installs_nothing_and_stops_nothing() {
+    let host = host();
+    host.install(under(&roots(&[Some("9000-01-01T00:00:00Z")]), 1, 1)).await.unwrap();
+    let expired = roots(&[Some("9000-01-01T00:00:00Z"), Some("2001-01-01T00:00:00Z")]);
+    let error = host.install(under(&expired, 2, 1)).await.unwrap_err();
+    assert!(matches!(&error, InstallError::Refused(error) if error.code() == "MPKG-R19"), "{error}");
+    host.launch(APP, "ann").await.unwrap();
 }
 
 #[tokio::test]

@@ -85,6 +85,11 @@ impl Draft {
         *from = (*from).min(from_release_seq);
     }
 
+    /// Takes a revocation back. False if there is none.
+    pub fn pardon(&mut self, key: KeyId) -> bool {
+        self.revoked.remove(&key).is_some()
+    }
+
     /// The roles as they are now.
     pub fn roles(&self) -> &BTreeMap<String, Role> {
         &self.roles

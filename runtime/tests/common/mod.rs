@@ -69,7 +69,7 @@ impl Package {
         self
     }
 
-    pub fn signed(&self) -> Vec<u8> {
+    pub fn unsigned(&self) -> Vec<u8> {
         let mut mpkg = json!({ "component": "app.wasm", "abi": 1 });
         if !self.optional.is_empty() {
             mpkg["optional_permissions"] = json!(self.optional);
@@ -87,13 +87,16 @@ impl Package {
             "req_permissions": wanted,
             "mpkg": mpkg,
         });
-        let unsigned = container::write(&[
+        container::write(&[
             ("manifest.json", manifest.to_string().as_bytes()),
             ("app.wasm", &self.component),
             ("icon.svg", b"<svg/>"),
         ])
-        .unwrap();
-        let key = key(self.seed);
+        .unwrap()
+    }
+
+    pub fn signed(&self) -> Vec<u8> {
+        let (unsigned, key) = (self.unsigned(), key(self.seed));
         let root = Root::single(&key.public());
         let created = Time::from_unix(1_767_225_600).unwrap();
         sign(&unsigned, &key, &root, created).unwrap().embed(&unsigned).unwrap()
