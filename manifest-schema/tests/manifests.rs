@@ -97,3 +97,15 @@ fn each_rule_is_broken_by_some_input() {
     let table: BTreeSet<&str> = RULES.iter().map(|rule| rule.code).collect();
     assert_eq!(broken, table);
 }
+
+/// A name that was refused must not come back as what its author probably meant, unescaped.
+#[test]
+fn a_suggestion_is_never_what_was_refused() {
+    let source = br#"{"req_permissions": [{"name": "host.l\u007fyalty"}],
+        "mpkg": {"optional_permissions": ["host.loyalty"]}}"#;
+    let problems = Manifest::parse(source).unwrap_err();
+    assert!(problems.iter().any(|problem| problem.code == "MPKG-M18"));
+    for text in problems.iter().flat_map(|problem| [&problem.suggestion, &problem.expected, &problem.help]) {
+        assert!(text.iter().all(|text| !text.contains('\u{7f}')), "{text:?}");
+    }
+}

@@ -91,7 +91,10 @@ fn optional(check: &mut Check, mpkg: &At<'_>, asked: &Asked<'_>) {
                 let message = format!("{} is optional, but not asked for", quote(text));
                 let help = "optional permissions are those of `req_permissions` that the app can do without";
                 let problem = at.problem(codes::OPTIONAL_NOT_ASKED, message).help(help);
-                check.push(problem.suggestion(suggest(text, asked.names.iter().map(String::as_str))));
+                // Names that were asked for and are none would be repeated as they are.
+                let names = asked.names.iter().map(String::as_str);
+                let valid = names.filter(|name| name.parse::<PermissionName>().is_ok());
+                check.push(problem.suggestion(suggest(text, valid)));
             }
             Err(error) => check.refusal(at, text, &error),
         }
