@@ -28,7 +28,8 @@ pub fn signing_block(data: &[u8]) {
         Err(error) => check_refusal(error.code(), &error.to_string(), None, 0),
     }
 
-    match split(data.to_vec()) {
+    let copy = data.to_vec();
+    match split(copy) {
         Err(error) => check_refusal(error.code(), &error.to_string(), Some(error.offset()), data.len()),
         Ok(parts) => {
             assert_eq!(is_signed(data), parts.block.is_some());

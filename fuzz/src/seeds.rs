@@ -5,7 +5,6 @@ use mpkg_package::root::{Draft, RELEASE_ROLE, ROOT_ROLE, RootChain, RootFile, Tr
 use mpkg_package::signing::{Block, kind, split};
 use mpkg_package::{SecretKey, container, sign, verify};
 
-#[allow(dead_code, missing_docs, unreachable_pub)]
 #[path = "../../package/tests/support/mod.rs"]
 mod support;
 

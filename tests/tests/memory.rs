@@ -3,7 +3,6 @@
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[allow(dead_code, unreachable_pub)]
 #[path = "../../package/tests/support/mod.rs"]
 mod support;
 
