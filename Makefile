@@ -40,7 +40,7 @@ bench: build ## every benchmark; writes target/bench.json and docs/benchmarks.md
 corpora: build ## judges the independent test data below MPKG_CORPORA and prints the table
 	@MPKG_CORPORA="$${MPKG_CORPORA:-$$(cd ../shared/corpora 2> /dev/null && pwd)}"; \
 	[ -n "$$MPKG_CORPORA" ] || { echo "MPKG_CORPORA must name the folder with the corpora" >&2; exit 1; }; \
-	export MPKG_CORPORA; $(CARGO) test -q -p mpkg-tests --test corpora -- --nocapture
+	export MPKG_CORPORA; $(CARGO) test -q --workspace --test corpora -- --nocapture
 
 fuzz: tools ## runs each fuzz target for FUZZ_SECONDS (60) seconds, or those in TARGETS
 	@scripts/fuzz.sh $(TARGETS)
