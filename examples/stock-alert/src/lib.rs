@@ -12,9 +12,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use mpkg_sdk::{Error, clock, events, lifecycle, log, storage};
+use mpkg_sdk::{Error, clock, events, lifecycle, log, notifications, storage};
 use serde::{Deserialize, Serialize};
 
+use forecast::Level;
 use history::{Alert, History};
 use product::{Product, Status};
 
@@ -236,9 +237,21 @@ impl StockAlert {
             if let Err(error) = events::publish("stock.alert", &alert) {
                 log::warn(&format!("the alert for {sku} was remembered but not published: {error}"));
             }
+            if status.level >= Level::Critical {
+                notify(&status);
+            }
             log::info(&format!("{sku}: {before:?} -> {:?}, {} left", status.level, status.stock));
         }
         Ok(status)
+    }
+}
+
+/// A note for whoever runs the shop. They may not want any: then the event and the history have to do.
+fn notify(status: &Status) {
+    let title = format!("{} is running out", status.sku);
+    let body = format!("{} left. Order {} now.", status.stock, status.reorder_units);
+    if let Err(error) = notifications::show(&title, &body) {
+        log::debug(&format!("no note was shown: {error}"));
     }
 }
 

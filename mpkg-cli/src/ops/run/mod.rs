@@ -88,12 +88,18 @@ pub(crate) fn run(plan: &Plan, printer: Printer) -> Outcome<Option<Called>> {
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = launch(plan, printer) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(Failure::new(&rules::INTERRUPTED, Exit::Failed, "interrupted")),
+            () = interrupted_for_long() => Err(Failure::new(&rules::INTERRUPTED, Exit::Failed, "interrupted")),
         }
     });
     // A read of standard input cannot be called off, so it must not be waited for.
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
+}
+
+/// Ctrl-C kills a running app, whose end is then told like any other. What does not end by that is left behind.
+async fn interrupted_for_long() {
+    let _ = tokio::signal::ctrl_c().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
 async fn launch(plan: &Plan, printer: Printer) -> Outcome<Option<Called>> {
@@ -126,6 +132,14 @@ async fn launch(plan: &Plan, printer: Printer) -> Outcome<Option<Called>> {
     let instance =
         host.launch(&installed.app_id, &plan.user).await.map_err(|error| failure::launch(&error))?;
     times.launch_ms = since(started);
+    tokio::spawn({
+        let instance = instance.clone();
+        async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                instance.kill("Ctrl-C");
+            }
+        }
+    });
     let outcome = match &plan.call {
         Some(call) => one_call(&instance, call, times, printer).await.map(Some),
         None => lines::serve(&instance, plan.events, printer).await.map(|()| None),
