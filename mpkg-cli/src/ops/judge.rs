@@ -83,15 +83,18 @@ fn refused(path: &Path, size: u64, bytes: &[u8], error: ContentError) -> (Judgem
     } else {
         format!("`mpkg explain {code}` tells what this rule stops.")
     };
-    let mut failure = Failure::with_code(code, Exit::Refused, format!("{file} is refused: {message}")).hint(hint);
+    let mut failure =
+        Failure::with_code(code, Exit::Refused, format!("{file} is refused: {message}")).hint(hint);
     if let Some(offset) = offset {
         failure = failure.data("offset", offset);
     }
     if let ContentError::Manifest(problems) = error {
-        let source = container::read(bytes).map(|container| container.manifest().to_vec()).unwrap_or_default();
+        let source =
+            container::read(bytes).map(|container| container.manifest().to_vec()).unwrap_or_default();
         failure = failure.findings(Findings::new(format!("{file}:{}", manifest::NAME), source, problems));
     }
     let (code, message) = (Some(code), Some(message));
-    let judgement = Judgement { verdict: "reject", code, message, offset, file, size, digest: None, files: None };
+    let judgement =
+        Judgement { verdict: "reject", code, message, offset, file, size, digest: None, files: None };
     (judgement, Some(failure))
 }
