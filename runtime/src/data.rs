@@ -416,7 +416,10 @@ mod tests {
         assert_eq!(data.floor("mp1x", "com.example.app").unwrap(), 7);
         let floors = Floors { root_version: 3, grant_version: 9 };
         assert_eq!(data.trust_floors("mp1x", "com.example.app").unwrap(), floors);
-        assert_eq!(data.trust_floors("mp1x", "com.example.b").unwrap(), Floors { grant_version: 0, ..floors });
+        assert_eq!(
+            data.trust_floors("mp1x", "com.example.b").unwrap(),
+            Floors { grant_version: 0, ..floors }
+        );
         assert_eq!(data.kv_get(&namespace("ann"), "k").unwrap(), None);
         assert_eq!(data.kv_usage(&namespace("ann")).unwrap(), Usage::default());
     }

@@ -4,16 +4,21 @@ mod keys;
 mod misc;
 mod package;
 mod project;
+mod root;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use keys::{KeysCommand, KeysGenerate, KeysShow};
+pub(crate) use keys::{KeysCommand, KeysGenerate, KeysShow, Passphrase};
 pub(crate) use misc::{Completions, Explain};
 pub(crate) use package::{Digest, Inspect, Sign, Verify};
 pub(crate) use project::{Build, New, Template};
 #[cfg(feature = "run")]
 pub(crate) use project::{Engine, Run};
+pub(crate) use root::{
+    Change, GrantCommand, GrantCreate, GrantShow, GrantSign, RootAddKey, RootCommand, RootInit, RootRemoveKey,
+    RootRevoke, RootRotate, RootSign, RootVerify,
+};
 
 use crate::exit::Exit;
 use crate::output::Format;
@@ -53,6 +58,10 @@ pub(crate) enum Command {
     Run(Run),
     #[command(subcommand)]
     Keys(KeysCommand),
+    #[command(subcommand)]
+    Root(RootCommand),
+    #[command(subcommand)]
+    Grant(GrantCommand),
     Sign(Sign),
     Verify(Verify),
     Inspect(Inspect),

@@ -4,14 +4,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Passphrase;
+
 /// Sign a package
 ///
 /// Puts a release statement and its signature into the package, or beside it with --detached. The package's digest
-/// stays what it was. A signature that is there already is replaced.
+/// stays what it was. Signatures of other keys on the same release are kept, anything else that is there is replaced.
+/// The permissions must lie within a grant by the root keys; a key that is root and release makes it itself.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   mpkg sign app.mpkg --key release.pem
   mpkg sign app.mpkg --key env:RELEASE_KEY --out signed.mpkg
+  mpkg sign app.mpkg --key ci.pem --root acme.root --grant app.grant
   pass show release-key | mpkg sign app.mpkg --key - --detached")]
 pub(crate) struct Sign {
     /// The package
@@ -26,6 +30,14 @@ pub(crate) struct Sign {
     /// Write the signature into a file of its own and leave the package alone
     #[arg(long)]
     pub(crate) detached: bool,
+    /// The publisher's root file [default: the root in which this key is everything]
+    #[arg(long, value_name = "FILE", env = "MPKG_ROOT")]
+    pub(crate) root: Option<PathBuf>,
+    /// The permission grant [default: the one that is there, or one made with this key]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grant: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) passphrase: Passphrase,
 }
 
 /// Verify who signed a package and that it is whole

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::cli::{KeysCommand, KeysGenerate, KeysShow};
 use crate::error::{Outcome, shell};
 use crate::ops::keys::{self, Source};
+use crate::ops::passphrase::Passphrases;
 use crate::output::{Page, Printer, View};
 
 pub(crate) fn run(command: KeysCommand, printer: Printer) -> Outcome {
@@ -21,6 +22,7 @@ struct Made {
     private_key: String,
     public_key: String,
     root: String,
+    encrypted: bool,
     #[serde(skip)]
     trust: String,
 }
@@ -31,6 +33,14 @@ impl View for Made {
         page.field(
             "private key",
             &format!("{} (yours alone: keep it secret, and keep a copy)", self.private_key),
+        );
+        page.field(
+            "encrypted",
+            if self.encrypted {
+                "yes, with your passphrase"
+            } else {
+                "no: whoever copies the file can sign (see --encrypt)"
+            },
         );
         page.field("public key", &self.public_key);
         page.field("root", &format!("{} (give this to whoever runs your apps)", self.root));
@@ -43,7 +53,8 @@ impl View for Made {
 }
 
 fn generate(args: &KeysGenerate, printer: Printer) -> Outcome {
-    let made = keys::generate(&args.out, args.force)?;
+    let passphrases = Passphrases::new(args.passphrase.passphrase_file.clone(), printer.can_ask());
+    let made = keys::generate(&args.out, args.force, args.encrypt, &passphrases)?;
     printer.result(&Made {
         key_id: made.key.id().to_string(),
         publisher: made.document.publisher_id().to_string(),
@@ -51,6 +62,7 @@ fn generate(args: &KeysGenerate, printer: Printer) -> Outcome {
         public_key: made.public.display().to_string(),
         trust: shell(&made.root),
         root: made.root.display().to_string(),
+        encrypted: made.encrypted,
     })
 }
 
@@ -80,7 +92,8 @@ impl View for Shown {
 }
 
 fn show(args: &KeysShow, printer: Printer) -> Outcome {
-    let public = keys::public(&Source::parse(&args.key)?)?;
+    let passphrases = Passphrases::new(args.passphrase.passphrase_file.clone(), printer.can_ask());
+    let public = keys::public(&Source::parse(&args.key)?, &passphrases)?;
     let key = |key: &mpkg_package::keys::PublicKey| Key {
         key_id: key.id().to_string(),
         algorithm: "ed25519",
@@ -88,7 +101,7 @@ fn show(args: &KeysShow, printer: Printer) -> Outcome {
     };
     printer.result(&Shown {
         kind: public.kind,
-        publisher: public.root.publisher_id().to_string(),
+        publisher: public.publisher.to_string(),
         keys: public.keys.iter().map(key).collect(),
     })
 }

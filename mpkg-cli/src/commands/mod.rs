@@ -4,11 +4,13 @@ mod build;
 mod completions;
 mod digest;
 mod explain;
+mod grant;
 mod inspect;
 mod keys;
 mod new;
 #[cfg(feature = "run")]
 mod run;
+mod root;
 mod sign;
 mod verify;
 
@@ -24,6 +26,8 @@ pub(crate) fn run(command: Command, printer: Printer) -> Outcome {
         #[cfg(feature = "run")]
         Command::Run(args) => run::run(args, printer),
         Command::Keys(args) => keys::run(args, printer),
+        Command::Root(args) => root::run(args, printer),
+        Command::Grant(args) => grant::run(args, printer),
         Command::Sign(args) => sign::run(args, printer),
         Command::Verify(args) => verify::run(args, printer),
         Command::Inspect(args) => inspect::run(args, printer),

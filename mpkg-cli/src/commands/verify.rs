@@ -19,6 +19,8 @@ struct Report {
     publisher: String,
     key_ids: Vec<String>,
     created: String,
+    root_version: u32,
+    grant_version: u64,
     signature: Option<String>,
     permissions: Vec<inspect::Permission>,
 }
@@ -33,6 +35,7 @@ impl View for Report {
             page.field("signed by", key);
         }
         page.field("created", &self.created);
+        page.field("trust", &format!("root version {}, grant version {}", self.root_version, self.grant_version));
         if let Some(signature) = &self.signature {
             page.field("signature", signature);
         }
@@ -57,6 +60,8 @@ pub(crate) fn run(args: Verify, printer: Printer) -> Outcome {
         publisher: verified.publisher().to_string(),
         key_ids: verified.signers().iter().map(ToString::to_string).collect(),
         created: statement.created.to_string(),
+        root_version: verified.roots().last().version(),
+        grant_version: verified.grant().version,
         signature: checked.detached.map(|file| file.display().to_string()),
         permissions: inspect::permissions(verified.manifest()),
     })

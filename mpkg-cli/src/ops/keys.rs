@@ -3,14 +3,15 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use mpkg_package::keys::{KeyError, PublicKey, SecretKey};
+use mpkg_package::keys::{KeyError, PublicKey, SecretKey, is_encrypted};
 use mpkg_package::limits;
-use mpkg_package::root::{Root, RootError, Trust, TrustError};
+use mpkg_package::root::{PublisherId, Root, RootError, RootFile, Trust, TrustError};
 use zeroize::Zeroizing;
 
 use crate::error::{Failure, Outcome, shell};
 use crate::exit::Exit;
 use crate::ops::files::{self, Secrecy};
+use crate::ops::passphrase::Passphrases;
 use crate::rules;
 
 /// How a key in PEM begins.
@@ -37,9 +38,9 @@ impl Source {
         })
     }
 
-    /// Reads what is there; it may be a secret.
-    pub(crate) fn read(&self) -> Outcome<Zeroizing<Vec<u8>>> {
-        let limit = limits::KEY_FILE as u64;
+    /// Reads what is there, up to a byte beyond the limit; it may be a secret.
+    fn read(&self, limit: usize) -> Outcome<Zeroizing<Vec<u8>>> {
+        let limit = limit as u64;
         let failed = |message: String, hint: &str| {
             Err(Failure::new(&rules::KEY_SOURCE, Exit::Failed, message).hint(hint))
         };
@@ -106,31 +107,41 @@ pub(crate) fn on_the_command_line() -> Failure {
         .hint("Put it into a file, or into an environment variable and pass env:NAME.")
 }
 
-/// Reads a private key.
-pub(crate) fn secret(source: &Source) -> Outcome<SecretKey> {
-    let bytes = source.read()?;
+/// Reads a private key, encrypted or not.
+pub(crate) fn secret(source: &Source, passphrases: &Passphrases) -> Outcome<SecretKey> {
+    let bytes = source.read(limits::KEY_FILE)?;
     let text = pem_text(source, &bytes)?;
-    SecretKey::from_pem(text).map_err(|error| {
-        let failure = key_failure(source, &error);
-        match error {
-            KeyError::WrongKind { .. } | KeyError::NotPem => failure
-                .hint("Signing needs the private key that `mpkg keys generate --out FILE` wrote to FILE."),
-            KeyError::Encrypted => {
-                failure.hint("Decrypt it into a pipe: openssl pkcs8 -in KEY | mpkg sign … --key -")
-            }
-            _ => failure,
+    open(source, text, passphrases).map_err(|failure| match failure {
+        Opening::Failed(failure) => failure,
+        Opening::Refused(error @ (KeyError::WrongKind { .. } | KeyError::NotPem)) => {
+            key_failure(source, &error)
+                .hint("Signing needs the private key that `mpkg keys generate --out FILE` wrote to FILE.")
         }
+        Opening::Refused(error) => key_failure(source, &error),
     })
 }
 
-/// Reads whom to trust: a public key, a root document, or a publisher id.
+enum Opening {
+    Failed(Failure),
+    Refused(KeyError),
+}
+
+fn open(source: &Source, text: &str, passphrases: &Passphrases) -> Result<SecretKey, Opening> {
+    if !is_encrypted(text) {
+        return SecretKey::from_pem(text).map_err(Opening::Refused);
+    }
+    let passphrase = passphrases.existing(&source.name()).map_err(Opening::Failed)?;
+    SecretKey::from_encrypted_pem(text, &passphrase).map_err(Opening::Refused)
+}
+
+/// Reads whom to trust: a public key, a root document, a root file, or a publisher id.
 pub(crate) fn trust(text: &str) -> Outcome<Trust> {
     // An id may stand on the command line by itself, unless a file has that name.
     if text.starts_with("mp1") && !Path::new(text).exists() {
         return Trust::parse(text.as_bytes()).map_err(|error| trust_failure(&format!("`{text}`"), &error));
     }
     let source = Source::parse(text)?;
-    let bytes = source.read()?;
+    let bytes = source.read(limits::ROOT_FILE)?;
     Trust::parse(&bytes).map_err(|error| trust_failure(&source.name(), &error))
 }
 
@@ -139,26 +150,31 @@ pub(crate) fn trust(text: &str) -> Outcome<Trust> {
 pub(crate) struct Public {
     pub(crate) kind: &'static str,
     pub(crate) keys: Vec<PublicKey>,
-    pub(crate) root: Root,
+    pub(crate) publisher: PublisherId,
 }
 
-/// Reads the public half of a private key, a public key, or a root document.
-pub(crate) fn public(source: &Source) -> Outcome<Public> {
-    let bytes = source.read()?;
+/// Reads the public half of a private key, a public key, or the keys of a root.
+pub(crate) fn public(source: &Source, passphrases: &Passphrases) -> Outcome<Public> {
+    let bytes = source.read(limits::ROOT_FILE)?;
     if bytes.trim_ascii_start().starts_with(b"{") {
-        let root = Root::parse(bytes.trim_ascii()).map_err(|error| root_failure(&source.name(), &error))?;
-        return Ok(Public { kind: "root document", keys: root.keys().values().cloned().collect(), root });
+        let file = RootFile::parse(&bytes).map_err(|error| root_failure(&source.name(), &error))?;
+        let (chain, keys) = (file.chain(), file.chain().last().keys());
+        let kind = if chain.len() == 1 { "root document" } else { "root file" };
+        return Ok(Public { kind, publisher: chain.publisher(), keys: keys.values().cloned().collect() });
     }
     let text = pem_text(source, &bytes)?;
     let (kind, key) = if text.trim_ascii_start().starts_with("-----BEGIN PUBLIC KEY") {
-        ("public key", PublicKey::from_pem(text))
+        ("public key", PublicKey::from_pem(text).map_err(Opening::Refused))
     } else {
-        ("private key", SecretKey::from_pem(text).map(|key| key.public()))
+        ("private key", open(source, text, passphrases).map(|key| key.public()))
     };
-    let key = key.map_err(|error| {
-        key_failure(source, &error).hint("Pass a private key, a public key or a root document.")
+    let key = key.map_err(|failure| match failure {
+        Opening::Failed(failure) => failure,
+        Opening::Refused(error) => {
+            key_failure(source, &error).hint("Pass a private key, a public key or a root document.")
+        }
     })?;
-    Ok(Public { kind, root: Root::single(&key), keys: vec![key] })
+    Ok(Public { kind, publisher: Root::single(&key).publisher_id(), keys: vec![key] })
 }
 
 /// The files of a new key.
@@ -169,10 +185,16 @@ pub(crate) struct Generated {
     pub(crate) root: PathBuf,
     pub(crate) key: PublicKey,
     pub(crate) document: Root,
+    pub(crate) encrypted: bool,
 }
 
-/// Makes a key and writes its three files.
-pub(crate) fn generate(out: &Path, force: bool) -> Outcome<Generated> {
+/// Makes a key and writes its three files. The private one is encrypted where a passphrase is given, or asked for.
+pub(crate) fn generate(
+    out: &Path,
+    force: bool,
+    encrypt: bool,
+    passphrases: &Passphrases,
+) -> Outcome<Generated> {
     let (public, root) = (files::with_suffix(out, ".pub"), files::with_suffix(out, ".root.json"));
     for file in [out, &public, &root] {
         files::check_target(file)?;
@@ -182,15 +204,21 @@ pub(crate) fn generate(out: &Path, force: bool) -> Outcome<Generated> {
             ));
         }
     }
-    let secret = SecretKey::generate().map_err(|error| {
-        Failure::with_code(error.code(), Exit::Failed, format!("no key was made: {error}"))
-    })?;
+    let passphrase = passphrases.fresh(encrypt)?;
+    let failed =
+        |error: KeyError| Failure::with_code(error.code(), Exit::Failed, format!("no key was made: {error}"));
+    let secret = SecretKey::generate().map_err(failed)?;
+    let pem = match &passphrase {
+        Some(passphrase) => secret.to_encrypted_pem(passphrase).map_err(failed)?,
+        None => secret.to_pem(),
+    };
     let key = secret.public();
     let document = Root::single(&key);
-    files::write(out, secret.to_pem().as_bytes(), Secrecy::Private, force)?;
+    files::write(out, pem.as_bytes(), Secrecy::Private, force)?;
     files::write(&public, key.to_pem().as_bytes(), Secrecy::Public, force)?;
     files::write(&root, document.bytes(), Secrecy::Public, force)?;
-    Ok(Generated { private: out.to_owned(), public, root, key, document })
+    let encrypted = passphrase.is_some();
+    Ok(Generated { private: out.to_owned(), public, root, key, document, encrypted })
 }
 
 fn pem_text<'a>(source: &Source, bytes: &'a [u8]) -> Outcome<&'a str> {

@@ -2,19 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use mpkg_package::floors::Floors;
+use mpkg_package::grant::GrantError;
 use mpkg_package::keys::SecretKey;
 use mpkg_package::limits;
-use mpkg_package::root::{Root, RootError, Trust};
-use mpkg_package::sign::{SignError, Signed};
-use mpkg_package::signing::is_signed;
+use mpkg_package::root::{Root, RootChain, RootError, Trust};
+use mpkg_package::sign::{SignError, Signed, Signing, sign_with};
+use mpkg_package::signing::{Block, is_signed};
 use mpkg_package::statement::StatementError;
 use mpkg_package::time::Time;
 use mpkg_package::verify::{Verified, VerifyError, verify_any};
 
-use crate::error::{Failure, Outcome};
+use crate::error::{Failure, Outcome, shell};
 use crate::exit::Exit;
-use crate::ops::files;
 use crate::ops::package::{self, Opened};
+use crate::ops::{files, grants, roots};
 
 /// A signed package, and whether it was signed before.
 #[derive(Debug)]
@@ -23,22 +25,56 @@ pub(crate) struct Fresh {
     pub(crate) opened: Opened,
 }
 
+/// What a package is signed with besides the key.
+#[derive(Debug, Default)]
+pub(crate) struct With {
+    /// The publisher's root file; without it the publisher is the key.
+    pub(crate) root: Option<PathBuf>,
+    /// The permission grant.
+    pub(crate) grant: Option<PathBuf>,
+    /// The detached signature that is to be written.
+    pub(crate) detached: Option<PathBuf>,
+}
+
 /// Signs the package at `path`.
-pub(crate) fn sign(path: &Path, key: &SecretKey) -> Outcome<Fresh> {
+pub(crate) fn sign(path: &Path, key: &SecretKey, with: &With) -> Outcome<Fresh> {
     let opened = Opened::read(path)?;
-    let root = Root::single(&key.public());
-    let signed =
-        mpkg_package::sign::sign(opened.unsigned(), key, &root, now()?).map_err(|error| match error {
-            SignError::Content(error) => {
-                package::refused_contents(path, opened.unsigned(), error, Exit::Failed)
-            }
-            error => Failure::with_code(
-                error.code(),
-                Exit::Failed,
-                format!("{} cannot be signed: {error}", path.display()),
-            ),
-        })?;
+    let roots = match &with.root {
+        Some(file) => roots::load(file)?.chain().clone(),
+        None => RootChain::first(Root::single(&key.public()))
+            .map_err(|error| Failure::internal(error.to_string()))?,
+    };
+    let grant = with.grant.as_deref().map(grants::load).transpose()?;
+    // What is there and cannot be read is replaced, as a signature of another package is.
+    let beside = with.detached.as_deref().and_then(|file| files::read(file, limits::BLOCK as u64).ok());
+    let beside = beside.and_then(|bytes| Block::parse(&bytes).ok());
+    let before = if with.detached.is_some() { beside.as_ref() } else { opened.block() };
+    let signing = Signing { roots: &roots, grant: grant.as_ref(), before, created: now()? };
+    let signed = sign_with(opened.unsigned(), key, &signing).map_err(|error| match error {
+        SignError::Content(error) => package::refused_contents(path, opened.unsigned(), error, Exit::Failed),
+        error => not_signed(path, &error),
+    })?;
     Ok(Fresh { signed, opened })
+}
+
+fn not_signed(path: &Path, error: &SignError) -> Failure {
+    let exit = match error {
+        SignError::NotAReleaseKey { .. } | SignError::Revoked { .. } | SignError::Grant(_) => Exit::Refused,
+        _ => Exit::Failed,
+    };
+    let code = error.code();
+    let failure = Failure::with_code(code, exit, format!("{} cannot be signed: {error}", path.display()));
+    match error {
+        SignError::Grant(GrantError::Missing { .. } | GrantError::Exceeded { .. }) => {
+            let file = shell(path);
+            failure.hint(format!(
+                "Root keys grant it: mpkg grant create {file} --root ROOTFILE --out app.grant, then mpkg grant sign; \
+                 pass the result with --grant."
+            ))
+        }
+        SignError::NotAReleaseKey { .. } => failure.hint("`mpkg root show` lists the release keys."),
+        _ => failure.hint(format!("`mpkg explain {code}` tells what this rule stops.")),
+    }
 }
 
 /// The time to put into a statement: that of SOURCE_DATE_EPOCH, where builds are to be repeated, or now.
@@ -69,6 +105,8 @@ pub(crate) fn check(path: &Path, trusts: &[Trust], signature: Option<&Path>) -> 
     };
     let signature = detached.as_deref().map(|file| files::read(file, limits::BLOCK as u64)).transpose()?;
     let verified = verify_any(bytes, signature.as_deref(), trusts).map_err(|error| refused(path, &error))?;
+    // A command remembers no floors; what an expired root signed it refuses as a host would.
+    Floors::default().admit(&verified, roots::now()).map_err(|error| refused(path, &error))?;
     Ok(Checked { verified, detached })
 }
 
