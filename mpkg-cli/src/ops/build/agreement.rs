@@ -104,3 +104,60 @@ fn missing_icons(source: &Source, assets: &[(String, Vec<u8>)]) -> Vec<Problem> 
         })
         .collect()
 }
+
+#[cfg(test)]
+#[path = "../../../tests/common/guest.rs"]
+mod guest;
+
+#[cfg(test)]
+mod tests {
+    use super::guest::{MANIFEST, component};
+    use super::*;
+
+    /// What a build says about the guest, which imports `storage` and `cart-write`, with this manifest.
+    fn verdict(manifest: &str, assets: &[&str]) -> Option<String> {
+        let project = tempfile::tempdir().unwrap();
+        std::fs::write(project.path().join("manifest.json"), manifest).unwrap();
+        let source = Source::load(project.path()).unwrap();
+        let info = wasm::inspect(&component()).unwrap();
+        let assets: Vec<_> = assets.iter().map(|name| (name.to_string(), Vec::new())).collect();
+        let failure = check(&source, &info, &assets).err()?;
+        let json = serde_json::to_string_pretty(&failure.to_json()).unwrap();
+        let human = anstream::adapter::strip_str(&failure.to_human()).to_string();
+        let text = format!("exit {}\n{human}\n{json}", failure.exit().number());
+        Some(text.replace(&project.path().display().to_string(), "project"))
+    }
+
+    const ICON: &[&str] = &["assets/icon.svg"];
+
+    #[test]
+    fn what_is_imported_and_declared_agrees() {
+        assert_eq!(verdict(MANIFEST, ICON), None);
+    }
+
+    #[test]
+    fn what_is_imported_must_be_declared() {
+        let manifest = MANIFEST.replace(",\n    { \"name\": \"cart.write\" }", "");
+        insta::assert_snapshot!("imported-not-declared", verdict(&manifest, ICON).unwrap());
+    }
+
+    #[test]
+    fn what_is_declared_must_be_imported() {
+        let manifest = MANIFEST.replace(
+            "{ \"name\": \"cart.write\" }",
+            "{ \"name\": \"cart.write\" },\n    { \"name\": \"clipboard\" }",
+        );
+        insta::assert_snapshot!("declared-not-imported", verdict(&manifest, ICON).unwrap());
+    }
+
+    #[test]
+    fn both_directions_are_told_at_once() {
+        let manifest = MANIFEST.replace("cart.write", "cart.read");
+        insta::assert_snapshot!("both-directions", verdict(&manifest, ICON).unwrap());
+    }
+
+    #[test]
+    fn an_icon_must_be_there() {
+        insta::assert_snapshot!("icon-missing", verdict(MANIFEST, &["assets/icon.png"]).unwrap());
+    }
+}

@@ -43,7 +43,13 @@ pub(super) fn launch(error: &LaunchError) -> Failure {
         | LaunchError::OverPolicy { .. } => Exit::Refused,
         _ => Exit::Failed,
     };
-    let failure = Failure::with_code(error.code(), exit, sentence(error));
+    let message = match error {
+        LaunchError::PermissionDenied { app_id, permission, .. } => {
+            format!("`{app_id}` cannot start without the permission `{permission}`, which is not granted")
+        }
+        error => sentence(error),
+    };
+    let failure = Failure::with_code(error.code(), exit, message);
     match error {
         LaunchError::PermissionDenied { permission, denial, .. } => failure
             .hint(format!("Grant it: --allow {permission}"))
@@ -97,8 +103,13 @@ fn stopped(failure: Failure, reason: &StopReason) -> Failure {
     }
 }
 
-/// The runtime ends its sentences with a full stop; here they stand in a line of their own.
+/// The runtime ends its sentences with a full stop; here they stand in a line of their own. The system's number of an
+/// error tells a person nothing.
 fn sentence(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
-    text.strip_suffix('.').map(str::to_owned).unwrap_or(text)
+    let text = text.strip_suffix('.').unwrap_or(&text);
+    match text.split_once(" (os error ") {
+        Some((before, rest)) => before.to_owned() + rest.split_once(')').map_or("", |(_, after)| after),
+        None => text.to_owned(),
+    }
 }

@@ -14,7 +14,9 @@ pub(super) async fn serve(instance: &Instance, events: bool, printer: Printer) -
     let mut notifications = instance.notifications();
     let mut input = BufReader::new(tokio::io::stdin());
     let mut line = Vec::new();
-    printer.note("ready", "one JSON-RPC request a line; end with Ctrl-D");
+    if printer.can_ask() {
+        printer.note("ready", "one JSON-RPC request a line; end with Ctrl-D");
+    }
     loop {
         line.clear();
         let read = tokio::select! {

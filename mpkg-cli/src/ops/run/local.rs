@@ -35,7 +35,7 @@ pub(super) fn package(plan: &Plan, printer: Printer) -> Outcome<Package> {
         let trust = Trust::publisher(verified.publisher());
         return Ok(Package { bytes, trust, component_size: verified.component().len() });
     }
-    let opened = Opened::read(&plan.file)?;
+    let opened = Opened::read_or(&plan.file, Exit::Refused)?;
     let unsigned = opened.unsigned();
     let checked = contents::check(unsigned)
         .map_err(|error| package::refused_contents(&plan.file, unsigned, error, Exit::Refused))?;

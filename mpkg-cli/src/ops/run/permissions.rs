@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use dialoguer::Select;
+use dialoguer::console::Term;
 use miniapp_runtime::{Decision, DecisionFuture, PermissionProvider, PermissionRequest};
 use mpkg_manifest::permission;
 
@@ -99,5 +100,10 @@ fn ask(request: &PermissionRequest, printer: Printer) -> bool {
     }
     let need = if request.required { "it cannot start without" } else { "it can do without" };
     let prompt = format!("Allow {}? ({need})", request.permission);
-    matches!(Select::new().with_prompt(prompt).items(["No", "Yes, this time"]).default(0).interact(), Ok(1))
+    let answer = Select::new().with_prompt(prompt).items(["No", "Yes, this time"]).default(0).interact();
+    if answer.is_err() {
+        // Ctrl-C leaves the question with the cursor hidden.
+        _ = Term::stderr().show_cursor();
+    }
+    matches!(answer, Ok(1))
 }
