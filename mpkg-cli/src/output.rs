@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use mpkg_manifest::Severity;
 use serde::Serialize;
 
 use crate::error::{Failure, Outcome};
@@ -165,6 +166,15 @@ impl Page {
         self.text.push_str(&format!("{style}{}{style:#} {}\n", text::one_line(good), text::one_line(rest)));
     }
 
+    /// A code that stands out by how bad it is, then what it is about.
+    pub(crate) fn flag(&mut self, severity: Severity, code: &str, message: &str) {
+        let (style, word) = match severity {
+            Severity::Error => (style::ERROR, "error"),
+            Severity::Warning => (style::WARNING, "warning"),
+        };
+        self.text.push_str(&format!("{style}{word}[{code}]{style:#}: {}\n", text::one_line(message)));
+    }
+
     /// The title of a part.
     pub(crate) fn heading(&mut self, title: &str) {
         let style = style::BOLD;
@@ -174,7 +184,11 @@ impl Page {
     /// A name and its value.
     pub(crate) fn field(&mut self, name: &str, value: &str) {
         let style = style::DIM;
-        self.text.push_str(&format!("  {style}{:<12}{style:#} {}\n", text::one_line(name), text::one_line(value)));
+        self.text.push_str(&format!(
+            "  {style}{:<12}{style:#} {}\n",
+            text::one_line(name),
+            text::one_line(value)
+        ));
     }
 
     /// A command to type.

@@ -75,6 +75,28 @@ rules! {
     INTERRUPTED = "MPKG-C41", "Interrupted",
         "Ctrl-C ended the run. The app was stopped with it.",
         "Run it again.";
+    IMPORT_ARCHIVE = "MPKG-C60", "The file is no MiniApp archive",
+        "A MiniApp package is a ZIP archive, stored or deflated, not encrypted. Overlapping files are how a small \
+         archive unpacks to a huge one.",
+        "Make the package again with the old platform's tools.";
+    IMPORT_LIMIT = "MPKG-C61", "The archive is too large to import",
+        "What is imported becomes a package, so it has the package's limits. They are kept while unpacking: what an \
+         archive says about its sizes may be a lie.",
+        "Remove what the app does not need, and pack it again.";
+    IMPORT_NAME = "MPKG-C62", "A name in the archive cannot be used",
+        "A name with `..` or a link would be written outside of the project; of two files with one name each reader \
+         takes another.",
+        "Rename the file, and pack it again.";
+    IMPORT_NO_MANIFEST = "MPKG-C63", "No manifest in the archive",
+        "A W3C MiniApp package has a manifest.json in its root directory.",
+        "Name a MiniApp package; its file usually ends in .ma.";
+    IMPORT_MANIFEST = "MPKG-C64", "The manifest cannot be translated",
+        "What is in manifest.json is JSON, but so far from a MiniApp manifest that guessing would help nobody.",
+        "Correct the manifest in the package, or start with `mpkg new`.";
+    REBUILD = "MPKG-C65", "The package does not come from this source",
+        "Whoever reads the source wants to know that it is what runs. A build of it gave other bytes: the source is \
+         another one, was changed, or was built by other tools.",
+        "Compare commit and tool versions with the publisher's; the message says what differs first.";
     INTERNAL = "MPKG-C99", "A bug in mpkg",
         "The program ran into something that its authors thought impossible.",
         "Report it with the command you typed.";
@@ -84,10 +106,18 @@ rules! {
 pub(crate) const RPC_CODES: &[(i64, &str, &str)] = &[
     (-32700, "parse_error", "The message is not JSON."),
     (-32600, "invalid_request", "The message is JSON, but no JSON-RPC 2.0 request."),
-    (-32601, "method_not_found", "No such method. Check its name against the table of permissions and methods."),
+    (
+        -32601,
+        "method_not_found",
+        "No such method. Check its name against the table of permissions and methods.",
+    ),
     (-32602, "invalid_params", "The parameters are not what the method takes."),
     (-32603, "internal_error", "The host failed. The call may or may not have had an effect."),
-    (-32001, "permission_denied", "The app lacks the permission; data.permission names it and data.reason tells why."),
+    (
+        -32001,
+        "permission_denied",
+        "The app lacks the permission; data.permission names it and data.reason tells why.",
+    ),
     (-32002, "unavailable", "This host has no such bridge."),
     (-32003, "quota_exceeded", "The app's storage is full; data tells used_bytes and quota_bytes."),
     (-32004, "too_large", "The message, key or value is over its limit."),
@@ -112,7 +142,9 @@ mod tests {
         let source: String = walkdir::WalkDir::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
             .into_iter()
             .filter_map(Result::ok)
-            .filter(|entry| entry.file_name() != "rules.rs" && entry.path().extension().is_some_and(|e| e == "rs"))
+            .filter(|entry| {
+                entry.file_name() != "rules.rs" && entry.path().extension().is_some_and(|e| e == "rs")
+            })
             .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
             .collect();
         let rules = include_str!("rules.rs");
@@ -131,8 +163,10 @@ mod tests {
         let pattern = |text: &str| -> Vec<String> {
             text.match_indices("\"MPKG-C").map(|(at, _)| text[at + 1..at + 9].to_owned()).collect()
         };
-        for code in pattern(include_str!("ops/build/error.rs")) {
-            assert!(RULES.iter().any(|rule| rule.code == code), "{code} is in no table");
+        for source in [include_str!("ops/build/error.rs"), include_str!("ops/import/error.rs")] {
+            for code in pattern(source) {
+                assert!(RULES.iter().any(|rule| rule.code == code), "{code} is in no table");
+            }
         }
     }
 }

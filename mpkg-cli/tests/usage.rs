@@ -37,7 +37,8 @@ fn the_format_is_known_even_where_the_rest_is_not() {
     assert!(is_json(place.mpkg().args(["--format=json", "nonsense"]).output().unwrap()));
     assert!(is_json(place.mpkg().arg("nonsense").env("MPKG_FORMAT", "json").output().unwrap()));
     // A flag wins over the environment.
-    let output = place.mpkg().args(["nonsense", "--format", "human"]).env("MPKG_FORMAT", "json").output().unwrap();
+    let output =
+        place.mpkg().args(["nonsense", "--format", "human"]).env("MPKG_FORMAT", "json").output().unwrap();
     assert!(!is_json(output));
     let output = place.mpkg().args(["explain", "z01"]).env("MPKG_FORMAT", "json").output().unwrap();
     assert!(is_json(output));
@@ -49,10 +50,27 @@ fn the_format_is_known_even_where_the_rest_is_not() {
 fn help_shows_an_example_for_every_verb() {
     let place = Place::new();
     insta::assert_snapshot!("help", place.ok(&["--help"]));
-    let verbs = ["new", "build", "run", "sign", "verify", "inspect", "digest", "explain", "completions"];
+    let verbs = [
+        "new",
+        "build",
+        "run",
+        "sign",
+        "verify",
+        "inspect",
+        "digest",
+        "explain",
+        "completions",
+        "lint",
+        "diff",
+        "doctor",
+        "import",
+    ];
     for verb in verbs {
         let help = place.ok(&[verb, "--help"]);
-        assert!(help.contains(&format!("\n  mpkg {verb} ")) || help.contains(&format!("| mpkg {verb} ")), "{help}");
+        assert!(
+            help.contains(&format!("\n  mpkg {verb} ")) || help.contains(&format!("| mpkg {verb} ")),
+            "{help}"
+        );
     }
 }
 
@@ -60,7 +78,8 @@ fn help_shows_an_example_for_every_verb() {
 fn every_code_is_explained() {
     let place = Place::new();
     let list: Value = serde_json::from_str(&place.ok(&["explain", "--list", "--format", "json"])).unwrap();
-    let codes: Vec<&str> = list["codes"].as_array().unwrap().iter().map(|entry| entry["code"].as_str().unwrap()).collect();
+    let codes: Vec<&str> =
+        list["codes"].as_array().unwrap().iter().map(|entry| entry["code"].as_str().unwrap()).collect();
     for family in ["Z", "B", "J", "S", "R", "M", "W", "K", "C"] {
         assert!(codes.iter().any(|code| code.starts_with(&format!("MPKG-{family}"))), "{family}");
     }

@@ -4,6 +4,7 @@ mod keys;
 mod misc;
 mod package;
 mod project;
+mod review;
 mod root;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -15,9 +16,10 @@ pub(crate) use package::{Digest, Inspect, Sign, Verify};
 pub(crate) use project::{Build, New, Template};
 #[cfg(feature = "run")]
 pub(crate) use project::{Engine, Run};
+pub(crate) use review::{Diff, Doctor, Import, Lint};
 pub(crate) use root::{
-    Change, GrantCommand, GrantCreate, GrantShow, GrantSign, RootAddKey, RootCommand, RootInit, RootRemoveKey,
-    RootRevoke, RootRotate, RootSign, RootVerify,
+    Change, GrantCommand, GrantCreate, GrantShow, GrantSign, RootAddKey, RootCommand, RootInit, RootRemoveKey, RootRevoke,
+    RootRotate, RootSign, RootVerify,
 };
 
 use crate::exit::Exit;
@@ -39,7 +41,14 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Output")]
 pub(crate) struct Global {
     /// Form of results and errors
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", env = "MPKG_FORMAT", default_value = "human")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        env = "MPKG_FORMAT",
+        default_value = "human"
+    )]
     pub(crate) format: Format,
     /// Print results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -66,6 +75,10 @@ pub(crate) enum Command {
     Verify(Verify),
     Inspect(Inspect),
     Digest(Digest),
+    Lint(Lint),
+    Diff(Diff),
+    Doctor(Doctor),
+    Import(Import),
     Explain(Explain),
     Completions(Completions),
 }

@@ -47,17 +47,31 @@ pub(crate) struct Sign {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   mpkg verify app.mpkg --trust publisher.root.json
-  mpkg verify app.mpkg --signature app.mpkg.sig --trust release.pem.pub")]
+  mpkg verify app.mpkg --signature app.mpkg.sig --trust release.pem.pub
+  mpkg verify app.mpkg --unsigned --list --format json
+  mpkg verify app.mpkg --trust release.pem.pub --rebuild stock-alert")]
 pub(crate) struct Verify {
     /// The package
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// Root document or public key of a publisher to trust: a file, `-` or `env:NAME` (repeatable)
-    #[arg(long, value_name = "ROOT|KEY", env = "MPKG_TRUST", required = true)]
+    #[arg(long, value_name = "ROOT|KEY", env = "MPKG_TRUST", required_unless_present_any = ["unsigned", "rebuild"])]
     pub(crate) trust: Vec<String>,
     /// Detached signature [default: FILE.sig, if the package carries none]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "unsigned")]
     pub(crate) signature: Option<PathBuf>,
+    /// Judge any file by the rules for unsigned packages: container, manifest, component. Nobody is trusted
+    #[arg(long)]
+    pub(crate) unsigned: bool,
+    /// List names, sizes and SHA-256 of the files of an accepted package
+    #[arg(long, requires = "unsigned")]
+    pub(crate) list: bool,
+    /// Build this project, and refuse the package unless it has the same bytes. Needs no --trust
+    #[arg(long, value_name = "SRC", conflicts_with = "unsigned")]
+    pub(crate) rebuild: Option<PathBuf>,
+    /// The folder with the guest toolchains [default: mpkg/toolchain in the user's cache folder]
+    #[arg(long, value_name = "DIR", env = "MPKG_TOOLCHAIN")]
+    pub(crate) toolchain: Option<PathBuf>,
 }
 
 /// Show what is in a package

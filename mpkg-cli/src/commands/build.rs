@@ -46,19 +46,14 @@ impl View for Report {
             .map(|name| if optional(name) { format!("{name} (optional)") } else { name.clone() })
             .collect();
         page.field("permissions", &if names.is_empty() { "none".to_owned() } else { names.join(", ") });
-        let tools: Vec<String> = self.tools.iter().map(|tool| format!("{} {}", tool.name, tool.version)).collect();
+        let tools: Vec<String> =
+            self.tools.iter().map(|tool| format!("{} {}", tool.name, tool.version)).collect();
         page.field("tools", &tools.join(", "));
     }
 }
 
 pub(crate) fn run(args: Build, printer: Printer) -> Outcome {
-    let toolchain = match args.toolchain {
-        Some(dir) => Toolchain::new(dir),
-        None => Toolchain::user_default().ok_or_else(|| {
-            Failure::new(&rules::TOOLCHAIN_MISSING, crate::exit::Exit::Failed, "there is no home folder to keep tools in")
-                .hint("Pass --toolchain DIR, or set MPKG_TOOLCHAIN.")
-        })?,
-    };
+    let toolchain = toolchain(args.toolchain)?;
     // A folder that is not there is better told before a build of a minute than after it.
     if let Some(out) = &args.out {
         files::check_target(out)?;
@@ -80,6 +75,18 @@ pub(crate) fn run(args: Build, printer: Printer) -> Outcome {
     let warnings = product.source.findings(product.source.parsed.warnings.clone());
     printer.findings(&warnings);
     printer.result(&report(&product, out.display().to_string(), warnings.to_json()))
+}
+
+/// The folder that was named, or the user's own.
+pub(super) fn toolchain(named: Option<std::path::PathBuf>) -> Outcome<Toolchain> {
+    named.map(Toolchain::new).or_else(Toolchain::user_default).ok_or_else(|| {
+        Failure::new(
+            &rules::TOOLCHAIN_MISSING,
+            crate::exit::Exit::Failed,
+            "there is no home folder to keep tools in",
+        )
+        .hint("Pass --toolchain DIR, or set MPKG_TOOLCHAIN.")
+    })
 }
 
 fn report(product: &Product, file: String, warnings: serde_json::Value) -> Report {

@@ -2,12 +2,17 @@
 
 mod build;
 mod completions;
+mod diff;
 mod digest;
+mod doctor;
 mod explain;
 mod grant;
+mod import;
 mod inspect;
 mod keys;
+mod lint;
 mod new;
+mod rebuild;
 #[cfg(feature = "run")]
 mod run;
 mod root;
@@ -32,6 +37,10 @@ pub(crate) fn run(command: Command, printer: Printer) -> Outcome {
         Command::Verify(args) => verify::run(args, printer),
         Command::Inspect(args) => inspect::run(args, printer),
         Command::Digest(args) => digest::run(args, printer),
+        Command::Lint(args) => lint::run(args, printer),
+        Command::Diff(args) => diff::run(args, printer),
+        Command::Doctor(args) => doctor::run(args, printer),
+        Command::Import(args) => import::run(args, printer),
         Command::Explain(args) => explain::run(args, printer),
         Command::Completions(args) => completions::run(args, printer),
     }

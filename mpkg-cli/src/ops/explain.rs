@@ -3,6 +3,7 @@
 use mpkg_manifest::rules::Rule;
 use serde::Serialize;
 
+use crate::ops::{doctor, lint};
 use crate::rules;
 
 /// One code.
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Entry> {
         .iter()
         .copied()
         .flatten()
+        .chain(lint::CHECKS.iter().chain(doctor::CHECKS).map(|check| &check.rule))
         .map(|rule| Entry {
             code: rule.code.to_owned(),
             title: rule.title.to_owned(),
@@ -48,7 +50,8 @@ pub(crate) fn all() -> Vec<Entry> {
 /// The entry of `code`, which may be written without its prefix and in any case. On failure the nearest code.
 pub(crate) fn find(code: &str) -> Result<Entry, Option<String>> {
     let typed = code.trim().to_ascii_uppercase();
-    let full = if typed.starts_with("MPKG-") || typed.starts_with('-') { typed } else { format!("MPKG-{typed}") };
+    let full =
+        if typed.starts_with("MPKG-") || typed.starts_with('-') { typed } else { format!("MPKG-{typed}") };
     let all = all();
     if let Some(entry) = all.iter().find(|entry| entry.code == full) {
         return Ok(entry.clone());

@@ -1,15 +1,22 @@
 //! What the verbs do, without a word about how it is asked for or shown.
 
 pub(crate) mod build;
+pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod files;
+pub(crate) mod finding;
 pub(crate) mod grants;
+pub(crate) mod import;
 pub(crate) mod inspect;
+pub(crate) mod judge;
 pub(crate) mod keys;
+pub(crate) mod lint;
 pub(crate) mod manifest;
 pub(crate) mod new;
 pub(crate) mod package;
 pub(crate) mod passphrase;
+pub(crate) mod rebuild;
 #[cfg(feature = "run")]
 pub(crate) mod run;
 pub(crate) mod roots;

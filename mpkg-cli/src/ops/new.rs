@@ -34,19 +34,29 @@ impl Project {
     /// Writes all files. Returns their paths in the project, sorted.
     pub(crate) fn create(&self) -> Outcome<Vec<String>> {
         refuse_used(&self.dir)?;
-        let mut written = Vec::new();
-        let (template, parts): (&str, &[&str]) = match self.template {
-            Template::Rust => ("rust", &["rust", "wit"]),
-            Template::Js => ("js", &["js"]),
+        let name = match self.template {
+            Template::Rust => "rust",
+            Template::Js => "js",
         };
-        let missing = |what: &str| Failure::internal(format!("this mpkg was built without {what}"));
-        let template = TEMPLATES.get_dir(template).ok_or_else(|| missing("its templates"))?;
+        let template = TEMPLATES.get_dir(name).ok_or_else(|| missing("its templates"))?;
+        let mut written = Vec::new();
         self.unpack(template, template.path(), Path::new(""), &mut written)?;
+        written.extend(self.create_sdk()?);
+        written.sort();
+        Ok(written)
+    }
+
+    /// Writes the SDK alone, for a project that is not made from a template.
+    pub(crate) fn create_sdk(&self) -> Outcome<Vec<String>> {
+        let parts: &[&str] = match self.template {
+            Template::Rust => &["rust", "wit"],
+            Template::Js => &["js"],
+        };
+        let mut written = Vec::new();
         for part in parts {
             let part = SDK.get_dir(part).ok_or_else(|| missing("the SDK"))?;
             self.unpack(part, Path::new(""), Path::new("sdk"), &mut written)?;
         }
-        written.sort();
         Ok(written)
     }
 
@@ -76,7 +86,8 @@ impl Project {
         (path.with_file_name(name), contents)
     }
 
-    fn substitute(&self, text: &str) -> String {
+    /// `text` with the project's names in the places that are held open for them.
+    pub(crate) fn substitute(&self, text: &str) -> String {
         // The name may hold quotes.
         let quoted = serde_json::Value::from(self.name.as_str()).to_string();
         let short = self.short_name();
@@ -86,6 +97,10 @@ impl Project {
             .replace("{{id}}", &self.id)
             .replace("{{name}}", &self.name)
     }
+}
+
+fn missing(what: &str) -> Failure {
+    Failure::internal(format!("this mpkg was built without {what}"))
 }
 
 /// A folder that holds anything is left alone.

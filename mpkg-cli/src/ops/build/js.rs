@@ -18,6 +18,12 @@ use super::{BuildError, Built, Toolchain};
 use node::Node;
 use world::World;
 
+/// The tools that would build a project, if all of them are here.
+pub(crate) fn tools(toolchain: &Toolchain) -> Result<Vec<(String, String)>, BuildError> {
+    let node = Node::find()?;
+    install::find(&node, toolchain)
+}
+
 /// Builds the project in `project`, with `out_dir` for what lies between.
 pub(crate) fn build(
     project: &Path,

@@ -60,6 +60,23 @@ pub(crate) fn project(dir: &Path, toolchain: &Toolchain, log: &mut dyn FnMut(&st
     pack(source, component, tools, assets)
 }
 
+/// The files beside manifest and component that the project in `dir` packs.
+pub(crate) fn assets(dir: &Path) -> Outcome<Vec<(String, Vec<u8>)>> {
+    assets::read(dir)
+}
+
+/// Name and version of each tool that would build the project in `dir`, or what is missing first.
+pub(crate) fn tools(
+    kind: Kind,
+    dir: &Path,
+    toolchain: &Toolchain,
+) -> Result<Vec<(String, String)>, BuildError> {
+    match kind {
+        Kind::Rust => rust::tools(dir, toolchain),
+        Kind::Js => js::tools(toolchain),
+    }
+}
+
 /// Checks the parts of a package against each other and packs them.
 fn pack(
     source: Source,
@@ -67,8 +84,9 @@ fn pack(
     tools: Vec<(String, String)>,
     assets: Vec<(String, Vec<u8>)>,
 ) -> Outcome<Product> {
-    let info = wasm::inspect(&component)
-        .map_err(|error| Failure::with_code(error.code(), Exit::Failed, format!("the component is refused: {error}")))?;
+    let info = wasm::inspect(&component).map_err(|error| {
+        Failure::with_code(error.code(), Exit::Failed, format!("the component is refused: {error}"))
+    })?;
     agreement::check(&source, &info, &assets)?;
     let component_size = component.len() as u64;
     let mut entries = vec![
@@ -76,21 +94,23 @@ fn pack(
         (source.manifest().mpkg.component.to_string(), component),
     ];
     entries.extend(assets);
-    let package = container::write(&entries)
-        .map_err(|error| Failure::with_code(error.code(), Exit::Failed, format!("the files cannot be packed: {error}")))?;
+    let package = container::write(&entries).map_err(|error| {
+        Failure::with_code(error.code(), Exit::Failed, format!("the files cannot be packed: {error}"))
+    })?;
     let digest = identity(&package);
     Ok(Product { source, digest, package, component_size, files: entries.len(), tools })
 }
 
 /// What a project is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Rust,
     Js,
 }
 
 impl Kind {
-    fn of(dir: &Path) -> Result<Self, BuildError> {
+    /// What the build file in `dir` says.
+    pub(crate) fn of(dir: &Path) -> Result<Self, BuildError> {
         let has = |name: &str| dir.join(name).is_file();
         let problem = match (has("Cargo.toml"), has("package.json")) {
             (true, false) => return Ok(Self::Rust),

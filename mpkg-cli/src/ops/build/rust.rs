@@ -22,6 +22,12 @@ use metadata::Project;
 /// What guests are compiled for.
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// The compiler that would build the project in `project`.
+pub(crate) fn tools(project: &Path, toolchain: &Toolchain) -> Result<Vec<(String, String)>, BuildError> {
+    let dir = project.canonicalize().map_err(BuildError::io("open", project))?;
+    Ok(Compiler::find(&dir, toolchain)?.versions().into())
+}
+
 /// Builds the project in `project`, with `out_dir` for what lies between.
 pub(crate) fn build(
     project: &Path,

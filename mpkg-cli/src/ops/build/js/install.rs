@@ -31,6 +31,16 @@ pub(super) fn ensure(
     versions()
 }
 
+/// The versions of what is installed, or that it is not.
+pub(super) fn find(_node: &Node, toolchain: &Toolchain) -> Result<Vec<(String, String)>, BuildError> {
+    let js = toolchain.js();
+    if is_installed(&js) {
+        return versions();
+    }
+    let hint = "Run `mpkg build` once with a network: it fetches them from npm.".to_owned();
+    Err(BuildError::ToolchainMissing { what: "JavaScript tools for guests", path: js, hint })
+}
+
 /// The lock file lies beside `node_modules` only once everything that it names is installed.
 fn is_installed(js: &Path) -> bool {
     js.join("node_modules").is_dir()
