@@ -73,7 +73,8 @@ pub(crate) struct Build {
 ///
 /// Verifies the package, asks for the permissions it requires, launches it and calls it. Without --call, JSON-RPC
 /// requests are read from standard input, one on each line, and answered on standard output. Cart, payments,
-/// notifications, location, clipboard and user are simulated.
+/// notifications, location, clipboard and user are simulated. --verbose shows the host's own log; MPKG_LOG selects what
+/// of it.
 #[cfg(feature = "run")]
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
