@@ -10,7 +10,9 @@ const LEFT_BEHIND: &[&str] = &["target", "node_modules", "dist", ".git", ".DS_St
 const OWN: &[&str] = &["test", "tests", "toolchain", ".cargo"];
 
 fn main() -> io::Result<()> {
-    let variable = |name| env::var_os(name).map(PathBuf::from).ok_or_else(|| io::Error::other(format!("{name} is unset")));
+    let variable = |name| {
+        env::var_os(name).map(PathBuf::from).ok_or_else(|| io::Error::other(format!("{name} is unset")))
+    };
     let source = variable("CARGO_MANIFEST_DIR")?;
     let out = variable("OUT_DIR")?.join("embedded");
     if out.exists() {

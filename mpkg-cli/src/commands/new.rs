@@ -50,8 +50,12 @@ pub(crate) fn run(args: New, printer: Printer) -> Outcome {
     };
     let id: AppId = id.parse().map_err(|error| bad_id(&id, &error))?;
     if let Err(error) = name.parse::<Name>() {
-        return Err(Failure::new(&rules::NAME, Exit::Usage, format!("this cannot be the app's name: {error}"))
-            .hint("Pass another: --name \"My app\""));
+        return Err(Failure::new(
+            &rules::NAME,
+            Exit::Usage,
+            format!("this cannot be the app's name: {error}"),
+        )
+        .hint("Pass another: --name \"My app\""));
     }
     let project = Project { dir: args.dir, template, id: id.to_string(), name };
     let files = project.create()?;

@@ -50,8 +50,9 @@ impl Opened {
 
     /// Its files, if it keeps the container's rules.
     pub(crate) fn container(&self) -> Outcome<Container<'_>> {
-        container::read(self.unsigned())
-            .map_err(|error| not_a_package(&self.path, error.code(), &error.to_string(), error.offset(), Exit::Failed))
+        container::read(self.unsigned()).map_err(|error| {
+            not_a_package(&self.path, error.code(), &error.to_string(), error.offset(), Exit::Failed)
+        })
     }
 }
 

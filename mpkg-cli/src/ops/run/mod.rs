@@ -112,7 +112,11 @@ fn show_host_log(printer: Printer) {
         Err(_) => return,
     };
     // Only a second run in one process could fail here.
-    _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
 }
 
 async fn launch(plan: &Plan, printer: Printer) -> Outcome<Option<Called>> {
