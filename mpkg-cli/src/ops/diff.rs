@@ -199,7 +199,8 @@ fn limits(old: &Manifest, new: &Manifest) -> Vec<Limit> {
 }
 
 fn files(one: &Contents<'_>, other: &Contents<'_>) -> Files {
-    let mut both: BTreeMap<&str, (Option<&[u8]>, Option<&[u8]>)> = BTreeMap::new();
+    type Both<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+    let mut both: BTreeMap<&str, Both<'_>> = BTreeMap::new();
     for entry in one.container.entries() {
         both.entry(entry.name).or_default().0 = Some(entry.data);
     }

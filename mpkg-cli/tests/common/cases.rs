@@ -107,6 +107,8 @@ fn placeholder(name: &str) -> Vec<u8> {
         ("random", length) => random(length.parse().unwrap()).into_bytes(),
         ("pem", kind) => pem(kind).into_bytes(),
         ("token", kind) => token(kind).into_bytes(),
+        // Enough for some scanners by itself.
+        ("mark", word) => format!("-----{word}").into_bytes(),
         _ => panic!("no placeholder {name}"),
     }
 }
@@ -136,6 +138,7 @@ fn token(kind: &str) -> String {
     };
     match kind {
         "aws" => ["AK", "IA", &upper(16)].concat(),
+        "aws-example" => ["AK", "IA", "IOSFODNN7", "EXAMPLE"].concat(),
         "github" => ["gh", "p_", &random(36)].concat(),
         "github-fine" => ["github", "_pat_", &random(22), "_", &random(59)].concat(),
         "gitlab" => ["gl", "pat-", &random(20)].concat(),

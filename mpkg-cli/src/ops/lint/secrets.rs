@@ -181,7 +181,7 @@ fn looks_random(text: &str) -> bool {
         "<",
     ];
     let lower = text.to_ascii_lowercase();
-    let has = |test: fn(&u8) -> bool| text.as_bytes().iter().any(|byte| test(byte));
+    let has = |test: fn(&u8) -> bool| text.as_bytes().iter().any(test);
     !PLACEHOLDERS.iter().any(|word| lower.contains(word))
         && has(u8::is_ascii_digit)
         && has(u8::is_ascii_alphabetic)
