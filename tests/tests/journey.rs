@@ -128,7 +128,10 @@ fn any_byte_changed_is_refused() {
     let trust = Trust::parse(&fs::read(&signed.publisher).unwrap()).unwrap();
     assert!(verify(good.clone(), &trust).is_ok());
     let mut bytes = good.clone();
-    for at in 0..bytes.len() {
+    // Every byte of both ends, where all that is not content lies, and every seventh between; the package crate's
+    // own tests flip every bit of a small package.
+    let ends = |at: &usize| *at < 4096 || *at + 8192 > good.len();
+    for at in (0..good.len()).filter(|at| ends(at) || at % 7 == 0) {
         bytes[at] ^= 1 << (at % 8);
         assert!(verify(bytes.clone(), &trust).is_err(), "byte {at}");
         bytes[at] = good[at];
