@@ -102,7 +102,11 @@ fn every_refusal_says_where() {
         ("core", pack(MANIFEST, b"\0asm\x01\0\0\0"), "MPKG-W01"),
         ("broken", pack(MANIFEST, b"\0asm\x0d\0\x01\0\xff"), "MPKG-W02"),
         ("json", pack("{", &component()), "MPKG-J01"),
-        ("undeclared", pack(&MANIFEST.replace(",\n    { \"name\": \"cart.write\" }", ""), &component()), "MPKG-W08"),
+        (
+            "undeclared",
+            pack(&MANIFEST.replace(",\n    { \"name\": \"cart.write\" }", ""), &component()),
+            "MPKG-W08",
+        ),
         ("noise", (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect(), "MPKG-Z03"),
     ];
     for (name, bytes, code) in cases {
@@ -126,7 +130,8 @@ fn every_refusal_says_where() {
 #[test]
 fn the_code_is_that_of_an_error() {
     let place = Place::new();
-    let manifest = MANIFEST.replace("\"app_id\"", "\"Vendor\": 1, \"app_id\"").replace("cart.write", "cart.wirte");
+    let manifest =
+        MANIFEST.replace("\"app_id\"", "\"Vendor\": 1, \"app_id\"").replace("cart.write", "cart.wirte");
     place.write("app.mpkg", pack(&manifest, &component()));
     let (code, _) = refused(&place, "app.mpkg");
     assert_eq!(code, {
