@@ -34,10 +34,7 @@ async fn every_attack_has_its_own_reason() {
     // The call's own message ("grow", "{}") is charged as well, so the last page no longer fits by six bytes.
     assert_eq!(stopped_by("grow").await, StopReason::Memory { wanted: cap + 6, cap });
     assert_eq!(stopped_by("table").await.label(), "memory");
-    assert_eq!(
-        stopped_by("spin").await,
-        StopReason::Cpu { method: method("spin"), budget: CPU }
-    );
+    assert_eq!(stopped_by("spin").await, StopReason::Cpu { method: method("spin"), budget: CPU });
     assert_eq!(stopped_by("deep").await, StopReason::Stack { method: method("deep") });
     assert_eq!(stopped_by("crash").await.label(), "crashed");
     assert_eq!(stopped_by("long").await, StopReason::Message { method: method("long"), limit: 1 << 20 });

@@ -18,8 +18,8 @@ pub(crate) use project::{Build, New, Template};
 pub(crate) use project::{Engine, Run};
 pub(crate) use review::{Diff, Doctor, Import, Lint};
 pub(crate) use root::{
-    Change, GrantCommand, GrantCreate, GrantShow, GrantSign, RootAddKey, RootCommand, RootInit, RootRemoveKey, RootRevoke,
-    RootRotate, RootSign, RootVerify,
+    Change, GrantCommand, GrantCreate, GrantShow, GrantSign, RootAddKey, RootCommand, RootInit,
+    RootRemoveKey, RootRevoke, RootRotate, RootSign, RootVerify,
 };
 
 use crate::exit::Exit;

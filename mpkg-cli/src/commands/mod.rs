@@ -13,9 +13,9 @@ mod keys;
 mod lint;
 mod new;
 mod rebuild;
+mod root;
 #[cfg(feature = "run")]
 mod run;
-mod root;
 mod sign;
 mod verify;
 

@@ -37,7 +37,10 @@ impl View for Report {
             page.field("signed by", key);
         }
         page.field("created", &self.created);
-        page.field("trust", &format!("root version {}, grant version {}", self.root_version, self.grant_version));
+        page.field(
+            "trust",
+            &format!("root version {}, grant version {}", self.root_version, self.grant_version),
+        );
         if let Some(signature) = &self.signature {
             page.field("signature", signature);
         }

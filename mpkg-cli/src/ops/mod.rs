@@ -17,7 +17,7 @@ pub(crate) mod new;
 pub(crate) mod package;
 pub(crate) mod passphrase;
 pub(crate) mod rebuild;
+pub(crate) mod roots;
 #[cfg(feature = "run")]
 pub(crate) mod run;
-pub(crate) mod roots;
 pub(crate) mod sign;
