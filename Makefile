@@ -34,8 +34,8 @@ toolchain: tools
 	@scripts/guest-toolchain.sh
 
 bench: build ## every benchmark; writes target/bench.json and docs/benchmarks.md
-	@$(CARGO) bench --profile dev -p mpkg-tests
-	@$(CARGO) run -q -p mpkg-tests --bin benchmarks -- "$(TARGET)/bench.json" docs/benchmarks.md
+	@$(CARGO) bench --profile dev --workspace --bench runtime --bench package
+	@"$(TARGET)/debug/benchmarks" "$(TARGET)/bench.json" docs/benchmarks.md
 
 corpora: build ## judges the independent test data below MPKG_CORPORA and prints the table
 	@MPKG_CORPORA="$${MPKG_CORPORA:-$$(cd ../shared/corpora 2> /dev/null && pwd)}"; \
