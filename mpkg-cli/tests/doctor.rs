@@ -189,3 +189,14 @@ fn bad_input() {
         settings().bind(|| insta::assert_snapshot!(format!("bad-{name}"), place.both(&args)));
     }
 }
+
+/// `mpkg doctor --fix` in a system's folder must not take the rights that servers need to their keys.
+#[test]
+fn keys_outside_of_a_project_are_left_alone() {
+    let place = Place::new();
+    place.write("etc/server.key", cases::pem("PRIVATE KEY"));
+    fs::set_permissions(place.path("etc/server.key"), fs::Permissions::from_mode(0o640)).unwrap();
+    place.status(&["doctor", "etc", "--fix"]);
+    let mode = fs::metadata(place.path("etc/server.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+}

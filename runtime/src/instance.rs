@@ -216,7 +216,8 @@ impl Instance {
         Ok(true)
     }
 
-    /// What the app tells its host from now on: events, log lines, its end.
+    /// What the app tells its host: events, log lines, its end. The first stream asked for begins at the launch, so
+    /// that what the app said while it started is in it; others begin now.
     pub fn notifications(&self) -> Notifications {
         self.shared.session.notifications.subscribe()
     }

@@ -1,6 +1,6 @@
 //! What an instance tells its host: published events, log lines, its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -57,24 +57,31 @@ pub enum Notification {
 
 /// The sending side, held by the instance.
 #[derive(Debug)]
-pub(crate) struct Outbox(broadcast::Sender<Arc<Notification>>);
+pub(crate) struct Outbox {
+    sender: broadcast::Sender<Arc<Notification>>,
+    /// Listens from before the app starts, for whoever asks first: what an app says while it starts would be lost to
+    /// a host that gets the instance only afterwards.
+    first: Mutex<Option<broadcast::Receiver<Arc<Notification>>>>,
+}
 
 impl Outbox {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self(broadcast::Sender::new(capacity.max(1)))
+        let (sender, first) = broadcast::channel(capacity.max(1));
+        Self { sender, first: Mutex::new(Some(first)) }
     }
 
     pub(crate) fn send(&self, notification: Notification) {
         // No receiver is no error: a host need not listen.
-        let _ = self.0.send(Arc::new(notification));
+        let _ = self.sender.send(Arc::new(notification));
     }
 
     pub(crate) fn subscribe(&self) -> Notifications {
-        Notifications(self.0.subscribe())
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Notifications(first.unwrap_or_else(|| self.sender.subscribe()))
     }
 }
 
-/// A stream of an instance's notifications, from the moment it was asked for.
+/// A stream of an instance's notifications: from the launch on for the first one that is asked for, else from then.
 ///
 /// The queue is bounded: a receiver that falls behind gets [`Notification::Missed`] and then the oldest still kept.
 #[derive(Debug)]

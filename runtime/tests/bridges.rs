@@ -177,3 +177,16 @@ async fn json_rpc_envelopes() {
     let answer = rpc(r#"{"jsonrpc":"2.0","id":2,"method":"echo"}"#).await.unwrap();
     assert_eq!(answer["error"]["data"]["code"], "MPKG-H28");
 }
+
+/// What an app says while it starts is said before its host has the instance to listen to.
+#[tokio::test]
+async fn the_first_listener_hears_what_was_said_before() {
+    let host = host();
+    let app = host.run(&Package::with(&["log"])).await;
+    call(&app, "0log.write", json!({ "level": "info", "message": "early" })).await.unwrap();
+    let (mut first, mut second) = (app.notifications(), app.notifications());
+    assert!(
+        matches!(first.try_recv().as_deref(), Some(Notification::Log { message, .. }) if message == "early")
+    );
+    assert!(second.try_recv().is_none(), "a later one begins when it is asked for");
+}

@@ -84,7 +84,10 @@ pub(crate) fn examine(dir: &Path, toolchain: &Toolchain, fix: bool) -> Outcome<D
     };
     manifest::check(dir, &mut findings);
     let tools = kind.map(|kind| tools::check(kind, dir, toolchain, &mut findings)).unwrap_or_default();
-    keys::check(dir, &mut findings);
+    // Elsewhere than in a project, keys are somebody else's business: a fix in `/` would lock servers out of theirs.
+    if kind.is_some() || dir.join(crate::ops::manifest::NAME).is_file() {
+        keys::check(dir, &mut findings);
+    }
     if let Some(kind) = kind {
         locks::check(kind, dir, &mut findings);
     }
