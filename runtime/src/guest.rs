@@ -14,6 +14,9 @@ use crate::supervisor::on_epoch;
 const RESOURCES: usize = 256;
 /// The most component-model handles a guest may hold.
 const HANDLES: usize = 1024;
+/// A message that is too long is refused with an error, so that an honest app can split it. One that is longer than
+/// this many times the limit is no mistake: the engine stops the guest before the host looks at it.
+const GROSS: usize = 4;
 /// Room in a message for what surrounds it: the method's name, an error's text.
 const ENVELOPE: usize = 16 * 1024;
 
@@ -28,7 +31,7 @@ pub(crate) struct Guest {
 /// A store under every limit of its session.
 pub(crate) fn store(engine: &wasmtime::Engine, session: Arc<Session>) -> Store<Guest> {
     let (switch, meter) = (session.switch.clone(), session.meter.clone());
-    let fuel = session.message_bytes.saturating_add(ENVELOPE);
+    let fuel = session.message_bytes.saturating_mul(GROSS).saturating_add(ENVELOPE);
     let mut resources = ResourceTable::new();
     resources.set_max_capacity(RESOURCES);
     let budget = Budget::new(session.ledger.clone());

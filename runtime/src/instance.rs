@@ -345,7 +345,14 @@ async fn run_to_end(
             if session.switch.reason().is_some() {
                 shared.bury();
             }
-            answer.map_err(|error| CallError::Rpc(error.into()))
+            let limit = session.message_bytes;
+            match answer {
+                Ok(text) if text.len() > limit => {
+                    Err(RpcError::too_large("The answer", text.len(), limit).into())
+                }
+                Ok(text) => Ok(text),
+                Err(error) => Err(CallError::Rpc(error.into())),
+            }
         }
         _ => {
             drop(running);

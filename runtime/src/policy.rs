@@ -18,7 +18,8 @@ pub struct Policy {
     pub memory_default: u64,
     /// The most an app's manifest may ask for, in bytes. Default 64 MiB.
     pub memory_ceiling: u64,
-    /// Longest message in either direction, in bytes. Default 1 MiB.
+    /// Longest message in either direction, in bytes; a longer one is refused, one many times as long ends the
+    /// instance. Default 1 MiB.
     pub message_bytes: usize,
     /// Guest CPU time a single call may use; waiting in host calls is not charged. Default 5 s.
     pub cpu_per_call: Duration,

@@ -51,8 +51,8 @@ pub enum StopReason {
         /// The method called.
         method: String,
     },
-    /// It passed more to the host than a host call may carry.
-    #[error("a message in `{method}` was longer than {limit} bytes")]
+    /// It passed several times more to the host than a message may have.
+    #[error("a message in `{method}` was several times longer than {limit} bytes")]
     Message {
         /// The method called.
         method: String,
