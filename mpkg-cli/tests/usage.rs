@@ -98,3 +98,13 @@ fn completions_are_scripts() {
     let json: Value = serde_json::from_str(&place.ok(&["completions", "bash", "--format", "json"])).unwrap();
     assert_eq!(json["script"].as_str().unwrap(), place.ok(&["completions", "bash"]));
 }
+
+#[test]
+fn every_verb_has_a_manual_page() {
+    let place = Place::new();
+    place.ok(&["man", "--out", "man1"]);
+    for page in ["mpkg.1", "mpkg-build.1", "mpkg-verify.1", "mpkg-keys-generate.1"] {
+        let text = String::from_utf8(place.read(&format!("man1/{page}"))).unwrap();
+        assert!(text.contains(".SH SYNOPSIS"), "{page}");
+    }
+}

@@ -1,5 +1,7 @@
 //! Arguments of the verbs that help with the others.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Explain an error code
@@ -28,4 +30,16 @@ pub(crate) struct Completions {
     /// The shell
     #[arg(value_enum, value_name = "SHELL")]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// Write the manual pages
+///
+/// One page for mpkg and one for each verb, made from what --help says.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mpkg man --out ~/.local/share/man/man1")]
+pub(crate) struct Man {
+    /// The folder to write into; it is made if it is missing
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }

@@ -11,7 +11,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use keys::{KeysCommand, KeysGenerate, KeysShow, Passphrase};
-pub(crate) use misc::{Completions, Explain};
+pub(crate) use misc::{Completions, Explain, Man};
 pub(crate) use package::{Digest, Inspect, Sign, Verify};
 pub(crate) use project::{Build, New, Template};
 #[cfg(feature = "run")]
@@ -81,6 +81,7 @@ pub(crate) enum Command {
     Import(Import),
     Explain(Explain),
     Completions(Completions),
+    Man(Man),
 }
 
 const STYLES: Styles = Styles::styled()

@@ -11,6 +11,7 @@ mod import;
 mod inspect;
 mod keys;
 mod lint;
+mod man;
 mod new;
 mod rebuild;
 mod root;
@@ -43,5 +44,6 @@ pub(crate) fn run(command: Command, printer: Printer) -> Outcome {
         Command::Import(args) => import::run(args, printer),
         Command::Explain(args) => explain::run(args, printer),
         Command::Completions(args) => completions::run(args, printer),
+        Command::Man(args) => man::run(args, printer),
     }
 }
