@@ -76,18 +76,14 @@ impl Permissions {
                 permissions.refuse(index, Denial::Policy);
                 continue;
             }
-            match data.grant(of, wanted.name())? {
-                // A grant for a narrower scope is no grant for this one.
-                Some(grant) if grant.decision == StoredDecision::Allow => {
-                    if wanted.scope_set().is_subset_of(&grant.scope) {
-                        permissions.allow(index);
-                    }
-                }
-                Some(grant) if grant.decision == StoredDecision::Block => {
-                    permissions.refuse(index, Denial::Blocked);
-                }
-                Some(_) => permissions.refuse(index, Denial::Revoked),
-                None => {}
+            let Some(grant) = data.grant(of, wanted.name())? else { continue };
+            // A grant for a narrower scope is no grant for this one: it is asked about again.
+            let covered = wanted.scope_set().is_subset_of(&grant.scope);
+            match grant.decision {
+                StoredDecision::Allow if covered => permissions.allow(index),
+                StoredDecision::Allow => {}
+                StoredDecision::Block => permissions.refuse(index, Denial::Blocked),
+                StoredDecision::Revoked => permissions.refuse(index, Denial::Revoked),
             }
         }
         Ok(permissions)

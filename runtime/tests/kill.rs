@@ -79,7 +79,7 @@ async fn spinning() {
 
 /// True once a call is inside the guest: the message it brought is charged.
 async fn spinning_now(app: &miniapp_runtime::Instance) -> bool {
-    app.metrics().memory_bytes % 65536 != 0
+    !app.metrics().memory_bytes.is_multiple_of(65536)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

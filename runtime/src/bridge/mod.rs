@@ -26,13 +26,15 @@ pub(crate) use log::LogLimiter;
 
 type Answer = Result<String, RpcError>;
 type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type Immediate = dyn Fn(&Caller, &str) -> Answer + Send + Sync;
+type Deferred = dyn Fn(Caller, String) -> AnswerFuture + Send + Sync;
 
 /// How a method is carried out.
 pub(crate) enum Handler {
     /// Answers at once, on the guest's thread. It must not block.
-    Ready(Box<dyn Fn(&Caller, &str) -> Answer + Send + Sync>),
+    Ready(Box<Immediate>),
     /// Answers later. Dropped where it waits when the guest is killed.
-    Later(Box<dyn Fn(Caller, String) -> AnswerFuture + Send + Sync>),
+    Later(Box<Deferred>),
 }
 
 /// The methods behind one permission.
