@@ -1,6 +1,7 @@
 //! A version of an app, ready to be launched: compiled, linked and with its limits worked out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mpkg_manifest::{Manifest, ScopeValue};
 use wasmtime::component::{ComponentExportIndex, InstancePre};
@@ -9,18 +10,33 @@ use crate::broker::Declared;
 use crate::data::Installed;
 use crate::error::LaunchError;
 use crate::guest::Guest;
+use crate::limits::Limits;
 use crate::link::Registry;
-use crate::policy::Policy;
 
 /// One version of one app, shared by its instances.
 pub(crate) struct App {
     pub(crate) installed: Installed,
     pub(crate) name: String,
     pub(crate) declared: Arc<[Declared]>,
-    pub(crate) memory_cap: u64,
+    pub(crate) limits: Limits,
     pub(crate) storage_quota: u64,
     pub(crate) pre: InstancePre<Guest>,
     pub(crate) handle: ComponentExportIndex,
+    /// Whether this is the best code there will be.
+    pub(crate) optimized: bool,
+    /// What its memories begin with, in bytes.
+    pub(crate) declared_memory: u64,
+    /// The most that starting it was seen to take, in bytes; 0 if that was never measured.
+    pub(crate) footprint: AtomicU64,
+    pub(crate) launches: AtomicU64,
+}
+
+impl App {
+    /// Measuring takes longer than starting a small app does, so it is done for the first few and then now and again.
+    pub(crate) fn is_to_be_measured(&self) -> bool {
+        let before = self.launches.fetch_add(1, Ordering::Relaxed);
+        before < 3 || before.is_multiple_of(64)
+    }
 }
 
 /// What a manifest declares, in its order.
@@ -35,32 +51,11 @@ pub(crate) fn declared(manifest: &Manifest) -> Arc<[Declared]> {
     manifest.req_permissions.iter().map(declare).collect()
 }
 
-/// The limits of an app: its manifest's wish within the host's policy.
-pub(crate) fn limits(manifest: &Manifest, policy: &Policy) -> Result<(u64, u64), LaunchError> {
-    let app_id = manifest.app_id.as_str();
-    let within = |what, asked: u64, allowed: u64| {
-        if asked > allowed {
-            return Err(LaunchError::OverPolicy { app_id: app_id.to_owned(), what, asked, allowed });
-        }
-        Ok(asked)
-    };
-    let memory = match manifest.mpkg.limits.memory_bytes {
-        Some(asked) => within("memory", asked, policy.memory_ceiling)?,
-        None => policy.memory_default.min(policy.memory_ceiling),
-    };
-    let storage = within("storage", manifest.mpkg.storage.quota_bytes, policy.storage_ceiling)?;
-    Ok((memory, storage))
-}
-
 /// Refuses an app that needs what this host does not have.
-pub(crate) fn check_provided(
-    app_id: &str,
-    declared: &[Declared],
-    registry: &Registry,
-) -> Result<(), LaunchError> {
-    for wanted in declared.iter().filter(|d| d.required) {
+pub(crate) fn check_provided(manifest: &Manifest, registry: &Registry) -> Result<(), LaunchError> {
+    for wanted in declared(manifest).iter().filter(|d| d.required) {
         if !registry.provides(wanted.name.as_str()) {
-            let (app_id, permission) = (app_id.to_owned(), wanted.name.to_string());
+            let (app_id, permission) = (manifest.app_id.to_string(), wanted.name.to_string());
             return Err(LaunchError::NotProvided { app_id, permission });
         }
     }

@@ -4,9 +4,12 @@
 //! would get N times the cap. This budget adds them up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use wasmtime::ResourceLimiter;
+
+use crate::memory::Seat;
+use crate::policy::PAGE;
 
 /// Bytes a table element is charged at: the size of a reference on a 64-bit host.
 pub(crate) const TABLE_ELEMENT: u64 = 8;
@@ -22,11 +25,24 @@ pub(crate) struct Ledger {
     peak: AtomicU64,
     /// The demand that was refused last; 0 when none was since [`Ledger::forgive`].
     refused: AtomicU64,
+    seat: Arc<Seat>,
+    /// Set once the app has started: until then its seat is an estimate that covers all it charges.
+    seated: AtomicBool,
+    /// Set when it was the host that had no room.
+    host_full: AtomicBool,
 }
 
 impl Ledger {
-    pub(crate) fn new(cap: u64) -> Arc<Self> {
-        Arc::new(Self { cap, used: AtomicU64::new(0), peak: AtomicU64::new(0), refused: AtomicU64::new(0) })
+    pub(crate) fn new(cap: u64, seat: Arc<Seat>) -> Arc<Self> {
+        Arc::new(Self {
+            cap,
+            used: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            seat,
+            seated: AtomicBool::new(false),
+            host_full: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn cap(&self) -> u64 {
@@ -41,52 +57,87 @@ impl Ledger {
         self.peak.load(Ordering::Relaxed)
     }
 
+    /// From now on what is charged is charged to the host as well.
+    pub(crate) fn take_seat(&self) {
+        self.seated.store(true, Ordering::Relaxed);
+    }
+
     /// Bytes in all that were wanted when a demand was refused last, if any was.
     pub(crate) fn refused(&self) -> Option<u64> {
         Some(self.refused.load(Ordering::Relaxed)).filter(|&bytes| bytes != 0)
     }
 
-    pub(crate) fn forgive(&self) {
-        self.refused.store(0, Ordering::Relaxed);
+    /// True if the last refusal was for want of memory in the host, not for the app's own cap.
+    pub(crate) fn host_was_full(&self) -> bool {
+        self.host_full.load(Ordering::Relaxed)
     }
 
-    fn charge(&self, bytes: u64) -> bool {
-        let charged = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(bytes).filter(|&total| total <= self.cap)
-        });
-        match charged {
-            Ok(before) => {
-                self.peak.fetch_max(before + bytes, Ordering::Relaxed);
-                true
-            }
-            Err(used) => {
-                self.refused.store(used.saturating_add(bytes), Ordering::Relaxed);
-                false
-            }
+    pub(crate) fn forgive(&self) {
+        if self.refused.load(Ordering::Relaxed) != 0 {
+            self.refused.store(0, Ordering::Relaxed);
         }
     }
 
-    fn refund(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    fn refuse(&self, wanted: u64, host_full: bool) {
+        self.host_full.store(host_full, Ordering::Relaxed);
+        self.refused.store(wanted, Ordering::Relaxed);
+    }
+
+    fn charge(&self, bytes: u64) -> Option<Charge> {
+        let charged = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(bytes).filter(|&total| total <= self.cap)
+        });
+        let before = match charged {
+            Ok(before) => before,
+            Err(used) => {
+                self.refuse(used.saturating_add(bytes), false);
+                return None;
+            }
+        };
+        // Small messages come and go by the million; the host counts in pages.
+        let on_host = bytes >= PAGE && self.seated.load(Ordering::Relaxed);
+        if on_host && !self.seat.grow(bytes) {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            self.refuse(before.saturating_add(bytes), true);
+            return None;
+        }
+        if before + bytes > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(before + bytes, Ordering::Relaxed);
+        }
+        Some(Charge { bytes, on_host })
+    }
+
+    fn refund(&self, charge: Charge) {
+        self.used.fetch_sub(charge.bytes, Ordering::Relaxed);
+        if charge.on_host {
+            self.seat.shrink(charge.bytes);
+        }
     }
 
     /// Charges `bytes` of host memory for as long as the hold lives.
     pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Hold> {
-        let bytes = u64::try_from(bytes).ok()?;
-        self.charge(bytes).then(|| Hold { ledger: self.clone(), bytes })
+        let charge = self.charge(u64::try_from(bytes).ok()?)?;
+        Some(Hold { ledger: self.clone(), charge })
     }
+}
+
+/// Bytes that were charged, and whether the host was charged too.
+#[derive(Debug, Clone, Copy, Default)]
+struct Charge {
+    bytes: u64,
+    on_host: bool,
 }
 
 /// Host-side bytes charged to a guest; refunded on drop.
 #[derive(Debug)]
 pub(crate) struct Hold {
     ledger: Arc<Ledger>,
-    bytes: u64,
+    charge: Charge,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.ledger.refund(self.bytes);
+        self.ledger.refund(self.charge);
     }
 }
 
@@ -96,21 +147,18 @@ pub(crate) struct Budget {
     ledger: Arc<Ledger>,
     /// Charged by a growth that the engine has not confirmed. wasmtime reports a failed growth without its size,
     /// and always before the next growth begins.
-    pending: u64,
+    pending: Charge,
 }
 
 impl Budget {
     pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, pending: 0 }
+        Self { ledger, pending: Charge::default() }
     }
 
     fn grow(&mut self, bytes: u64) -> bool {
-        self.pending = 0;
-        let granted = self.ledger.charge(bytes);
-        if granted {
-            self.pending = bytes;
-        }
-        granted
+        let charge = self.ledger.charge(bytes);
+        self.pending = charge.unwrap_or_default();
+        charge.is_some()
     }
 
     fn refund_pending(&mut self) {
@@ -166,11 +214,33 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    use crate::memory::HostMemory;
+
     const PAGE: usize = 65536;
+
+    fn ledger(cap: u64) -> Arc<Ledger> {
+        Ledger::new(cap, HostMemory::new(u64::MAX).seat(0).unwrap())
+    }
+
+    #[test]
+    fn what_an_app_takes_after_its_start_is_the_hosts_too() {
+        let memory = HostMemory::new(3 * PAGE as u64);
+        let ledger = Ledger::new(100 * PAGE as u64, memory.seat(PAGE as u64).unwrap());
+        let mut budget = Budget::new(ledger.clone());
+        assert!(budget.memory_growing(0, 10 * PAGE, None).unwrap(), "starting is covered by the estimate");
+        ledger.take_seat();
+        assert!(budget.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(!budget.memory_growing(0, PAGE, None).unwrap());
+        assert!(ledger.host_was_full());
+        budget.memory_grow_failed(wasmtime::Error::msg("nothing is pending")).unwrap();
+        assert_eq!(memory.used(), 3 * PAGE as u64);
+        drop((budget, ledger));
+        assert_eq!(memory.used(), 0);
+    }
 
     #[test]
     fn counts_memories_tables_and_buffers_together() {
-        let ledger = Ledger::new(3 * PAGE as u64);
+        let ledger = ledger(3 * PAGE as u64);
         let mut budget = Budget::new(ledger.clone());
         assert!(budget.memory_growing(0, PAGE, None).unwrap());
         assert!(budget.table_growing(0, PAGE / 8, None).unwrap());
@@ -185,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_failed_growth_is_refunded_once() {
-        let ledger = Ledger::new(2 * PAGE as u64);
+        let ledger = ledger(2 * PAGE as u64);
         let mut budget = Budget::new(ledger.clone());
         assert!(budget.memory_growing(0, 2 * PAGE, None).unwrap());
         budget.memory_grow_failed(wasmtime::Error::msg("no address space")).unwrap();
@@ -199,7 +269,7 @@ mod tests {
             cap in 0u64..1_000_000,
             steps in proptest::collection::vec((0usize..3, 0usize..200_000), 0..60),
         ) {
-            let ledger = Ledger::new(cap);
+            let ledger = ledger(cap);
             let mut budget = Budget::new(ledger.clone());
             let mut holds = Vec::new();
             let mut kept = 0u64;

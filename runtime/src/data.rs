@@ -175,20 +175,6 @@ impl Data {
         &self.folder
     }
 
-    /// Writes a file so that after a power cut it is there whole or not at all.
-    pub(crate) fn write_file(&self, path: &Path, parts: &[&[u8]]) -> Result<(), DataError> {
-        let io = |source| DataError::Io { path: path.to_owned(), source };
-        let parent = path.parent().unwrap_or(&self.folder);
-        let mut file = tempfile::NamedTempFile::new_in(parent).map_err(io)?;
-        for part in parts {
-            file.write_all(part).map_err(io)?;
-        }
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(path).map_err(|e| io(e.error))?;
-        // The rename itself must reach the disk too.
-        fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)
-    }
-
     pub(crate) fn package_path(&self, digest: &str) -> PathBuf {
         self.folder.join("packages").join(format!("{digest}.mpkg"))
     }
@@ -355,6 +341,20 @@ impl Data {
         }
         Ok((keys, false))
     }
+}
+
+/// Writes a file so that after a power cut it is there whole or not at all.
+pub(crate) fn write_file(path: &Path, parts: &[&[u8]]) -> Result<(), DataError> {
+    let io = |source| DataError::Io { path: path.to_owned(), source };
+    let parent = path.parent().ok_or_else(|| io(std::io::ErrorKind::NotADirectory.into()))?;
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(io)?;
+    for part in parts {
+        file.write_all(part).map_err(io)?;
+    }
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map_err(|e| io(e.error))?;
+    // The rename itself must reach the disk too.
+    fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)
 }
 
 /// The folder holds other people's data and the key of the native-code cache: it is its owner's alone.

@@ -5,10 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use wasmtime::component::Component;
 use wasmtime::{Config, Engine, EngineWeak, Strategy};
+
+use crate::data::Data;
+use crate::error::HostError;
+use crate::native::NativeCache;
+use crate::policy::Policy;
 
 /// How often running guests are looked at. A kill does not wait for it; CPU budgets are exact to about this much.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+/// Stack for the host's own functions, above what a guest may use.
+const HOST_STACK: usize = 1536 << 10;
 
 /// How many ticks without a call it takes for the ticker to go to sleep.
 const IDLE_TICKS: u32 = 200;
@@ -16,8 +25,11 @@ const IDLE_TICKS: u32 = 200;
 /// How guest code is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compiler {
-    /// Optimized native code: slowest to compile, fastest to run.
+    /// Winch for an app that was never seen, so that it starts at once; Cranelift in the background, from the next
+    /// launch on.
     #[default]
+    Tiered,
+    /// Optimized native code: slowest to compile, fastest to run.
     Cranelift,
     /// Native code in one pass: compiles several times faster, runs slower.
     Winch,
@@ -30,6 +42,7 @@ impl std::str::FromStr for Compiler {
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
+            "tiered" => Ok(Self::Tiered),
             "cranelift" => Ok(Self::Cranelift),
             "winch" => Ok(Self::Winch),
             "pulley" => Ok(Self::Pulley),
@@ -38,22 +51,28 @@ impl std::str::FromStr for Compiler {
     }
 }
 
-/// A name that is none of `cranelift`, `winch` and `pulley`.
+/// A name that is none of `tiered`, `cranelift`, `winch` and `pulley`.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no engine; it is one of `cranelift`, `winch` and `pulley`.")]
+#[error("`{0}` is no engine; it is one of `tiered`, `cranelift`, `winch` and `pulley`.")]
 pub struct UnknownCompiler(String);
 
-/// The engine settings of a host. Public so that a benchmark can run plain wasmtime under the same ones.
-pub fn config(compiler: Compiler) -> wasmtime::Result<Config> {
+/// The engine settings of a host; for [`Compiler::Tiered`], those of its optimizing tier. Public so that a benchmark
+/// can run plain wasmtime under the same ones.
+///
+/// # Errors
+/// If this machine is not one that the engine knows.
+pub fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     match compiler {
-        Compiler::Cranelift => config.strategy(Strategy::Cranelift),
+        Compiler::Cranelift | Compiler::Tiered => config.strategy(Strategy::Cranelift),
         Compiler::Winch => config.strategy(Strategy::Winch),
         Compiler::Pulley => config.target(PULLEY)?,
     };
     config
         .wasm_component_model(true)
         .epoch_interruption(true)
+        .max_wasm_stack(policy.stack_bytes)
+        .async_stack_size(policy.stack_bytes + HOST_STACK)
         // Off, as in package verification: most advisories of recent years sit in features like these. Others
         // (garbage collection, threads, component-model async) are not even compiled in.
         .concurrency_support(false)
@@ -63,12 +82,66 @@ pub fn config(compiler: Compiler) -> wasmtime::Result<Config> {
     Ok(config)
 }
 
+/// One compiler, and the code it has made.
+#[derive(Debug)]
+pub(crate) struct Tier {
+    engine: Engine,
+    native: NativeCache,
+}
+
+impl Tier {
+    fn open(compiler: Compiler, policy: &Policy, data: &Data) -> Result<Self, HostError> {
+        let engine = config(compiler, policy).and_then(|c| Engine::new(&c)).map_err(HostError::Engine)?;
+        let native = NativeCache::open(data, &engine)?;
+        Ok(Self { engine, native })
+    }
+
+    /// The code of the package with this digest, if it was compiled before and is intact.
+    pub(crate) fn cached(&self, digest: &str) -> Option<Component> {
+        self.native.cached(&self.engine, digest)
+    }
+
+    /// Compiles and keeps the code. Blocks for as long as that takes.
+    pub(crate) fn compile(&self, digest: &str, component: &[u8]) -> wasmtime::Result<Component> {
+        self.native.compile(&self.engine, digest, component)
+    }
+}
+
+/// The compilers of a host.
+#[derive(Debug)]
+pub(crate) struct Tiers {
+    /// Compiles in one pass what has to start now.
+    pub(crate) fast: Option<Tier>,
+    pub(crate) best: Tier,
+}
+
+impl Tiers {
+    pub(crate) fn open(compiler: Compiler, policy: &Policy, data: &Data) -> Result<Self, HostError> {
+        let fast = match compiler {
+            Compiler::Tiered => Some(Tier::open(Compiler::Winch, policy, data)?),
+            Compiler::Cranelift | Compiler::Winch | Compiler::Pulley => None,
+        };
+        Ok(Self { fast, best: Tier::open(compiler, policy, data)? })
+    }
+
+    pub(crate) fn engines(&self) -> impl Iterator<Item = &Engine> {
+        self.fast.iter().chain([&self.best]).map(|tier| &tier.engine)
+    }
+
+    /// Removes the code of a package that is no longer installed.
+    pub(crate) fn forget(&self, digest: &str) {
+        for tier in self.fast.iter().chain([&self.best]) {
+            tier.native.forget(digest);
+        }
+    }
+}
+
 #[cfg(target_pointer_width = "64")]
 const PULLEY: &str = "pulley64";
 #[cfg(target_pointer_width = "32")]
 const PULLEY: &str = "pulley32";
 
-/// Moves an engine's epoch while calls run, from a thread of its own: an async timer would starve together with the
+/// Moves the engines' epochs while calls run, from a thread of its own: an async timer would starve together with the
 /// workers that guests keep busy.
 #[derive(Debug)]
 pub(crate) struct Ticker {
@@ -76,22 +149,46 @@ pub(crate) struct Ticker {
     thread: thread::Thread,
 }
 
-#[derive(Debug, Default)]
 struct Shared {
+    engines: Vec<EngineWeak>,
     /// Set by every call, cleared by every tick.
     busy: AtomicBool,
     asleep: AtomicBool,
     stop: AtomicBool,
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("busy", &self.busy).field("asleep", &self.asleep).finish()
+    }
+}
+
+impl Shared {
+    /// False once all the engines are gone.
+    fn bump(&self) -> bool {
+        let engines = self.engines.iter().filter_map(EngineWeak::upgrade);
+        engines.map(|engine| engine.increment_epoch()).count() > 0
+    }
+}
+
 impl Ticker {
-    pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let (for_thread, weak) = (shared.clone(), engine.weak());
+    pub(crate) fn start<'a>(engines: impl IntoIterator<Item = &'a Engine>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            engines: engines.into_iter().map(Engine::weak).collect(),
+            busy: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        let for_thread = shared.clone();
         let handle = thread::Builder::new()
             .name("miniapp-epoch".into())
-            .spawn(move || tick_until_stopped(&for_thread, &weak))?;
+            .spawn(move || tick_until_stopped(&for_thread))?;
         Ok(Self { shared, thread: handle.thread().clone() })
+    }
+
+    /// Makes every running guest meet its check now, without waiting for a tick.
+    pub(crate) fn bump(&self) {
+        self.shared.bump();
     }
 
     /// Called at the start of every poll of a guest, so that a running guest always meets ticks.
@@ -113,7 +210,7 @@ impl Drop for Ticker {
     }
 }
 
-fn tick_until_stopped(shared: &Shared, engine: &EngineWeak) {
+fn tick_until_stopped(shared: &Shared) {
     let mut idle = 0;
     while !shared.stop.load(Ordering::SeqCst) {
         if idle < IDLE_TICKS {
@@ -127,9 +224,8 @@ fn tick_until_stopped(shared: &Shared, engine: &EngineWeak) {
             }
             shared.asleep.store(false, Ordering::SeqCst);
         }
-        match engine.upgrade() {
-            Some(engine) => engine.increment_epoch(),
-            None => return,
+        if !shared.bump() {
+            return;
         }
         // A guest that runs on within one poll does not set `busy` again, and so is given whole idle seconds; it
         // yields at every tick, and its next poll sets it.

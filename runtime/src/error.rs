@@ -152,15 +152,15 @@ pub enum LaunchError {
         permission: String,
     },
     /// The manifest asks for more than the policy allows.
-    #[error("`{app_id}` asks for {asked} bytes of {what}; this host allows {allowed}.")]
+    #[error("`{app_id}` asks for {asked} of {what}; this host allows {allowed}.")]
     OverPolicy {
         /// The app.
         app_id: String,
-        /// Memory or storage.
+        /// The limit, such as memory.
         what: &'static str,
-        /// What the manifest asks for, in bytes.
+        /// What the manifest asks for, in bytes, milliseconds or pieces.
         asked: u64,
-        /// The ceiling, in bytes.
+        /// The ceiling, in the same.
         allowed: u64,
     },
     /// Too many instances live already.
@@ -168,6 +168,18 @@ pub enum LaunchError {
     Full {
         /// The limit.
         limit: usize,
+    },
+    /// The host's memory has no room for it, even without the apps that nobody looks at.
+    #[error("`{app_id}` needs {needs} bytes of memory; {used} of the host's {budget} are in use.")]
+    DoesNotFit {
+        /// The app.
+        app_id: String,
+        /// What an instance is expected to take, in bytes.
+        needs: u64,
+        /// What all instances take now, in bytes.
+        used: u64,
+        /// What all instances may take, in bytes.
+        budget: u64,
     },
     /// The stored package is not the one that was installed.
     #[error("The stored package of `{app_id}` was changed on disk: {reason}. Install it again.")]
@@ -214,6 +226,7 @@ impl LaunchError {
             Self::Full { .. } => "MPKG-H15",
             Self::Damaged { .. } => "MPKG-H16",
             Self::Unusable { .. } => "MPKG-H17",
+            Self::DoesNotFit { .. } => "MPKG-H18",
             Self::Stopped { reason, .. } => reason.code(),
         }
     }
@@ -234,6 +247,12 @@ pub enum CallError {
         /// Why.
         reason: StopReason,
     },
+    /// The app is hidden, and held still.
+    #[error("`{app_id}` is hidden and does not run; show it first.")]
+    Suspended {
+        /// The app.
+        app_id: String,
+    },
     /// The app's answer is not JSON, or not of the type asked for.
     #[error("The answer to `{method}` cannot be used: {error}.")]
     BadAnswer {
@@ -251,6 +270,7 @@ impl CallError {
             Self::Rpc(_) => "MPKG-H30",
             Self::Stopped { reason, .. } => reason.code(),
             Self::BadAnswer { .. } => "MPKG-H31",
+            Self::Suspended { .. } => "MPKG-H32",
         }
     }
 
@@ -263,6 +283,7 @@ impl CallError {
                 RpcError::new(code::CANCELLED, self.to_string()).with_data(data)
             }
             Self::BadAnswer { .. } => RpcError::new(code::INTERNAL_ERROR, self.to_string()),
+            Self::Suspended { .. } => RpcError::new(code::BUSY, self.to_string()),
         }
     }
 }

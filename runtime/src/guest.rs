@@ -30,8 +30,8 @@ pub(crate) struct Guest {
 
 /// A store under every limit of its session.
 pub(crate) fn store(engine: &wasmtime::Engine, session: Arc<Session>) -> Store<Guest> {
-    let (switch, meter) = (session.switch.clone(), session.meter.clone());
-    let fuel = session.message_bytes.saturating_mul(GROSS).saturating_add(ENVELOPE);
+    let (switch, meter) = (session.life.switch.clone(), session.meter.clone());
+    let fuel = session.limits.message_bytes.saturating_mul(GROSS).saturating_add(ENVELOPE);
     let mut resources = ResourceTable::new();
     resources.set_max_capacity(RESOURCES);
     let budget = Budget::new(session.ledger.clone());

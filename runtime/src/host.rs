@@ -2,22 +2,22 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex};
 
 use mpkg_package::Trust;
 use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
-use wasmtime::Engine;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::app::App;
 use crate::bridge::{self, Bridge};
 use crate::data::{Data, DataError, Installed, Namespace, StoredDecision, StoredGrant};
-use crate::engine::{self, Compiler, Ticker};
+use crate::engine::{Compiler, Ticker, Tiers};
 use crate::error::HostError;
-use crate::instance::{Instance, Shared};
+use crate::heavy::HeavyThreads;
+use crate::instance::Instance;
+use crate::life::{Life, Living};
 use crate::link::{RegisterError, Registry};
-use crate::native::NativeCache;
+use crate::memory::HostMemory;
 use crate::policy::Policy;
 use crate::provider::{DenyPermissions, PermissionProvider};
 use crate::stop::StopReason;
@@ -80,9 +80,6 @@ impl HostBuilder {
     /// [`HostError`], such as a data folder that another host has open.
     pub fn build(self) -> Result<Host, HostError> {
         let runtime = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
-        let engine =
-            engine::config(self.compiler).and_then(|c| Engine::new(&c)).map_err(HostError::Engine)?;
-        let ticker = Arc::new(Ticker::start(&engine).map_err(HostError::Ticker)?);
         let mut registry = Registry::default();
         for bridge in bridge::builtin().into_iter().chain(self.bridges) {
             registry.add(bridge).map_err(|error| match error {
@@ -95,22 +92,24 @@ impl HostBuilder {
             })?;
         }
         let data = Arc::new(Data::open(&self.folder)?);
-        let native = NativeCache::open(data.clone(), &engine)?;
-        let methods = registry.names();
+        registry.limit_rates(&self.policy.rates);
+        let tiers = Arc::new(Tiers::open(self.compiler, &self.policy, &data)?);
+        let ticker = Arc::new(Ticker::start(tiers.engines()).map_err(HostError::Ticker)?);
         let inner = Inner {
-            engine,
+            methods: registry.names(),
+            memory: HostMemory::new(self.policy.memory_bytes),
+            compiles: Arc::new(Semaphore::new(self.policy.compiles.max(1))),
+            tiers,
             ticker,
-            registry,
-            methods,
+            registry: Arc::new(registry),
             data,
-            native,
-            policy: self.policy,
+            policy: Arc::new(self.policy),
             provider: self.provider,
             trust: self.trust,
             runtime,
             apps: Mutex::default(),
-            live: Mutex::default(),
-            next_instance: AtomicU64::new(1),
+            living: Arc::default(),
+            heavy: Arc::default(),
         };
         Ok(Host { inner: Arc::new(inner) })
     }
@@ -120,46 +119,32 @@ impl HostBuilder {
 pub(crate) type AppCell = Arc<OnceCell<Arc<App>>>;
 
 pub(crate) struct Inner {
-    pub(crate) engine: Engine,
+    pub(crate) tiers: Arc<Tiers>,
     pub(crate) ticker: Arc<Ticker>,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) methods: Arc<[String]>,
     pub(crate) data: Arc<Data>,
-    pub(crate) native: NativeCache,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<Policy>,
     pub(crate) provider: Arc<dyn PermissionProvider>,
     pub(crate) trust: Vec<Trust>,
     pub(crate) runtime: Handle,
     pub(crate) apps: Mutex<HashMap<String, AppCell>>,
-    live: Mutex<HashMap<u64, Weak<Shared>>>,
-    pub(crate) next_instance: AtomicU64,
+    pub(crate) living: Arc<Living>,
+    pub(crate) heavy: Arc<HeavyThreads>,
+    pub(crate) memory: Arc<HostMemory>,
+    pub(crate) compiles: Arc<Semaphore>,
 }
 
 impl Inner {
-    /// The instances that have not ended.
-    fn instances(&self) -> Vec<Instance> {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.retain(|_, weak| weak.strong_count() > 0);
-        live.values()
-            .filter_map(Weak::upgrade)
-            .map(|shared| Instance { shared })
-            .filter(|instance| instance.stop_reason().is_none())
-            .collect()
-    }
-
-    pub(crate) fn live_count(&self) -> usize {
-        self.instances().len()
-    }
-
-    pub(crate) fn enlist(&self, instance: &Instance) {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.insert(instance.id(), Arc::downgrade(&instance.shared));
+    /// What has not ended of an app, launches under way included.
+    pub(crate) fn lives_of(&self, app_id: &str) -> Vec<Arc<Life>> {
+        let mut lives = self.living.all();
+        lives.retain(|life| life.app_id == app_id);
+        lives
     }
 
     pub(crate) fn instances_of(&self, app_id: &str) -> Vec<Instance> {
-        let mut instances = self.instances();
-        instances.retain(|instance| instance.app_id() == app_id);
-        instances
+        self.lives_of(app_id).iter().filter_map(|life| life.instance()).collect()
     }
 }
 
@@ -212,18 +197,19 @@ impl Host {
 
     /// The instances that run now.
     pub fn instances(&self) -> Vec<Instance> {
-        self.inner.instances()
+        self.inner.living.all().iter().filter_map(|life| life.instance()).collect()
     }
 
     /// Ends every instance of an app, launching ones included; returns how many.
     pub fn kill(&self, app_id: &str, why: &str) -> usize {
-        self.inner.instances_of(app_id).iter().filter(|instance| instance.kill(why)).count()
+        let killed = |life: &&Arc<Life>| life.stop(StopReason::Killed { why: why.to_owned() });
+        self.inner.lives_of(app_id).iter().filter(killed).count()
     }
 
     /// Ends every instance.
     pub fn shutdown(&self) {
-        for instance in self.inner.instances() {
-            instance.shared.stop(StopReason::HostShutdown);
+        for life in self.inner.living.all() {
+            life.stop(StopReason::HostShutdown);
         }
     }
 

@@ -8,7 +8,7 @@ use mpkg_package::container::MANIFEST_NAME;
 use mpkg_package::{Time, Verified, limits, verify_any};
 
 use crate::broker::DECLARED_LIMIT;
-use crate::data::Installed;
+use crate::data::{Installed, write_file};
 use crate::error::InstallError;
 use crate::host::{Host, Inner};
 use crate::stop::StopReason;
@@ -44,8 +44,8 @@ impl Host {
         let app_id = app_id.to_owned();
         self.blocking(move |inner| {
             let Some(app) = inner.data.installed(&app_id)? else { return Ok(false) };
-            for instance in inner.instances_of(&app_id) {
-                instance.shared.stop(StopReason::Killed { why: "the app was uninstalled".into() });
+            for life in inner.lives_of(&app_id) {
+                life.stop(StopReason::Killed { why: "the app was uninstalled".into() });
             }
             inner.data.record_uninstall(&app)?;
             forget(inner, &app.digest);
@@ -92,7 +92,7 @@ fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
     check_succession(inner, &app, before.as_ref())?;
     let floors = inner.data.trust_floors(&app.publisher, &app.app_id)?;
     let floors = floors.admit(&verified, now()).map_err(|error| InstallError::Refused(Box::new(error)))?;
-    inner.data.write_file(&inner.data.package_path(&app.digest), &[verified.package()])?;
+    write_file(&inner.data.package_path(&app.digest), &[verified.package()])?;
     inner.data.record_install(&app, floors)?;
     if let Some(before) = before.filter(|before| before.digest != app.digest) {
         forget(inner, &before.digest);
@@ -133,7 +133,7 @@ fn check_succession(inner: &Inner, app: &Installed, before: Option<&Installed>) 
 /// Drops what is kept of a package that is no longer installed. Running instances keep what they have mapped.
 fn forget(inner: &Inner, digest: &str) {
     inner.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
-    inner.native.forget(digest);
+    inner.tiers.forget(digest);
     let path = inner.data.package_path(digest);
     if let Err(error) = std::fs::remove_file(&path) {
         tracing::warn!(%error, path = %path.display(), "a package that is no longer installed stays on disk");

@@ -1,92 +1,19 @@
 //! A running app: one component instance in a store of its own, for one user.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
-use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio_util::sync::CancellationToken;
-use wasmtime::Store;
-use wasmtime::component::TypedFunc;
 
+pub(crate) use crate::call::Shared;
 use crate::error::CallError;
-use crate::guest::Guest;
-use crate::link::WireError;
+use crate::life::{KillHandle, State};
+use crate::limits::Limits;
 use crate::metrics::InstanceMetrics;
-use crate::notify::{Notification, Notifications};
+use crate::notify::Notifications;
 use crate::rpc::{self, RpcError, code};
-use crate::session::Session;
 use crate::stop::StopReason;
-use crate::supervisor::{Ended, supervise};
-use crate::trap;
-
-/// The type of the guest's one export, `handle`.
-pub(crate) type HandleFunc = TypedFunc<(String, String), (Result<String, WireError>,)>;
-
-/// What a call needs; gone as soon as the instance ends.
-pub(crate) struct Running {
-    pub(crate) store: Store<Guest>,
-    pub(crate) handle: HandleFunc,
-}
-
-/// Limits on one call.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CallLimits {
-    pub(crate) cpu: Duration,
-    pub(crate) wall: Duration,
-    pub(crate) in_flight: u32,
-}
-
-pub(crate) struct Shared {
-    pub(crate) session: Arc<Session>,
-    running: Arc<Mutex<Option<Running>>>,
-    limits: CallLimits,
-    in_flight: AtomicU32,
-    runtime: Handle,
-    /// Cancelled when the store is gone.
-    buried: CancellationToken,
-}
-
-impl Shared {
-    /// Ends the instance with `reason`, unless it has ended already. Its memory is freed now if it is idle, else by
-    /// the call that runs in it, which the switch has interrupted.
-    pub(crate) fn stop(&self, reason: StopReason) -> bool {
-        let first = self.session.switch.kill(reason.clone());
-        if first {
-            tracing::info!(app = %self.session.identity.app_id, %reason, "instance stopped");
-            self.session.notifications.send(Notification::Stopped { reason });
-        }
-        self.bury();
-        first
-    }
-
-    /// Frees the store of an instance that has ended, if nobody is in it. Who is in it calls this when done.
-    fn bury(&self) {
-        if let Ok(mut running) = self.running.try_lock() {
-            drop(running.take());
-            self.buried.cancel();
-        }
-    }
-
-    fn stopped(&self) -> CallError {
-        let reason = self.session.switch.reason().cloned().unwrap_or(StopReason::Unloaded);
-        CallError::Stopped { app_id: self.session.identity.app_id.clone(), reason }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.session.switch.kill(StopReason::Unloaded);
-        self.buried.cancel();
-    }
-}
 
 /// A handle to a running app. Clones are the same instance; when the last one is dropped it ends.
 #[derive(Clone)]
@@ -101,21 +28,9 @@ impl std::fmt::Debug for Instance {
 }
 
 impl Instance {
-    pub(crate) fn new(session: Arc<Session>, running: Running, limits: CallLimits, runtime: Handle) -> Self {
-        let shared = Shared {
-            session,
-            running: Arc::new(Mutex::new(Some(running))),
-            limits,
-            in_flight: AtomicU32::new(0),
-            runtime,
-            buried: CancellationToken::new(),
-        };
-        Self { shared: Arc::new(shared) }
-    }
-
     /// Unique within this host's run.
     pub fn id(&self) -> u64 {
-        self.shared.session.id
+        self.shared.session.life.id
     }
 
     /// The app's id.
@@ -147,7 +62,7 @@ impl Instance {
     ) -> Result<R, CallError> {
         let params = serde_json::to_string(params)
             .map_err(|e| RpcError::invalid_params(format!("The parameters do not serialize: {e}.")))?;
-        let text = self.run(method, params).await?;
+        let text = self.enter(method, params).await?;
         serde_json::from_str(&text).map_err(|error| CallError::BadAnswer { method: method.to_owned(), error })
     }
 
@@ -159,7 +74,7 @@ impl Instance {
         if let Err(e) = serde_json::from_str::<IgnoredAny>(params) {
             return Err(RpcError::invalid_params(format!("The parameters are not JSON: {e}.")).into());
         }
-        let text = self.run(method, params.to_owned()).await?;
+        let text = self.enter(method, params.to_owned()).await?;
         match serde_json::from_str::<IgnoredAny>(&text) {
             Ok(_) => Ok(text),
             Err(error) => Err(CallError::BadAnswer { method: method.to_owned(), error }),
@@ -211,7 +126,7 @@ impl Instance {
         if !allowed || !session.topics.contains(topic) {
             return Ok(false);
         }
-        let id = session.topics.next_id(session.id);
+        let id = session.topics.next_id(session.life.id);
         self.notify("events.message", &Message { topic, data, id }).await?;
         Ok(true)
     }
@@ -227,24 +142,32 @@ impl Instance {
     /// The memory is freed when the call that runs in it, if any, has noticed: await [`Instance::stopped`] to see
     /// that.
     pub fn kill(&self, why: impl Into<String>) -> bool {
-        self.shared.stop(StopReason::Killed { why: why.into() })
+        self.kill_handle().kill(why)
     }
 
-    /// Tells the app that it is unloaded, then ends it.
-    pub async fn unload(&self) {
-        let _ = self.notify("lifecycle.unloaded", &serde_json::json!({})).await;
-        self.shared.stop(StopReason::Unloaded);
+    /// What can end the app and tell when it is gone, without keeping it alive.
+    pub fn kill_handle(&self) -> KillHandle {
+        KillHandle(self.shared.session.life.clone())
     }
 
     /// Waits until the app has ended and its memory is freed.
     pub async fn stopped(&self) -> StopReason {
-        self.shared.buried.cancelled().await;
-        self.shared.session.switch.reason().cloned().unwrap_or(StopReason::Unloaded)
+        self.shared.session.life.buried().await
     }
 
     /// Why the app has ended; `None` while it runs.
     pub fn stop_reason(&self) -> Option<StopReason> {
-        self.shared.session.switch.reason().cloned()
+        self.shared.session.life.switch.reason().cloned()
+    }
+
+    /// Where the app is in its life.
+    pub fn state(&self) -> State {
+        self.shared.session.life.state()
+    }
+
+    /// The limits the app runs under: what its manifest asks for, within the host's policy.
+    pub fn limits(&self) -> Limits {
+        self.shared.session.limits
     }
 
     /// The permissions that are effective now.
@@ -256,143 +179,15 @@ impl Instance {
     pub fn metrics(&self) -> InstanceMetrics {
         let session = &self.shared.session;
         let ledger = &session.ledger;
-        session.metrics.snapshot(ledger.used(), ledger.peak(), ledger.cap())
+        session.metrics.snapshot(ledger, &session.meter)
     }
 
-    async fn run(&self, method: &str, params: String) -> Result<String, CallError> {
-        let shared = &self.shared;
-        let limit = shared.session.message_bytes;
-        let bytes = method.len() + params.len();
-        if bytes > limit {
-            return Err(RpcError::too_large("The message", bytes, limit).into());
+    /// A call from outside: refused while the app is held still.
+    async fn enter(&self, method: &str, params: String) -> Result<String, CallError> {
+        let life = &self.shared.session.life;
+        if life.switch.is_suspended() && life.switch.reason().is_none() {
+            return Err(CallError::Suspended { app_id: life.app_id.clone() });
         }
-        let place = InFlight::enter(shared)?;
-        let guard = match shared.running.clone().try_lock_owned() {
-            Ok(guard) => guard,
-            Err(_) => tokio::select! {
-                biased;
-                () = shared.session.switch.gone.cancelled() => return Err(shared.stopped()),
-                guard = shared.running.clone().lock_owned() => guard,
-            },
-        };
-        Unstoppable {
-            call: Some(Box::pin(run_to_end(place, guard, method.to_owned(), params))),
-            entered: false,
-            runtime: &shared.runtime,
-        }
-        .await
-    }
-}
-
-/// A place among the calls that an instance has in flight.
-struct InFlight(Arc<Shared>);
-
-impl InFlight {
-    fn enter(shared: &Arc<Shared>) -> Result<Self, CallError> {
-        let limit = shared.limits.in_flight;
-        if shared.in_flight.fetch_add(1, Ordering::AcqRel) >= limit {
-            shared.in_flight.fetch_sub(1, Ordering::AcqRel);
-            let message = format!("{limit} calls are waiting for this app already.");
-            return Err(RpcError::new(code::BUSY, message).into());
-        }
-        Ok(Self(shared.clone()))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Runs one call. The store is taken out and put back only after a call that ended well, so that a guest that was
-/// interrupted anywhere, by whatever dropped this future, is never entered again.
-async fn run_to_end(
-    place: InFlight,
-    mut guard: OwnedMutexGuard<Option<Running>>,
-    method: String,
-    params: String,
-) -> Result<String, CallError> {
-    let shared = &*place.0;
-    let session = &shared.session;
-    let Some(mut running) = guard.take() else { return Err(shared.stopped()) };
-    let Some(_hold) = session.ledger.hold(method.len() + params.len()) else {
-        *guard = Some(running);
-        let error = RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
-        return Err(error.into());
-    };
-    session.ledger.forgive();
-    session.meter.start_call(shared.limits.cpu);
-    running.store.set_epoch_deadline(1);
-    let name = method.clone();
-    let started = Instant::now();
-    let call = running.handle.call_async(&mut running.store, (method, params));
-    let ended = supervise(call, &session.switch, &session.meter, shared.limits.wall).await;
-    let (answer, stop) = match ended {
-        Ended::Finished(Ok((answer,))) => (Some(answer), None),
-        Ended::Finished(Err(error)) => (None, Some(trap::reason(&error, session, &name, shared.limits))),
-        Ended::Killed => (None, None),
-        Ended::WallBudget => (None, Some(StopReason::Wall { method: name, limit: shared.limits.wall })),
-    };
-    let failed = !matches!(answer, Some(Ok(_)));
-    session.metrics.record_call(failed, started.elapsed(), session.meter.used());
-    match answer {
-        // A kill that came while the last instructions ran holds all the same.
-        Some(answer) if session.switch.reason().is_none() => {
-            *guard = Some(running);
-            drop(guard);
-            // A kill between the check and here found the store taken, and left it to this call.
-            if session.switch.reason().is_some() {
-                shared.bury();
-            }
-            let limit = session.message_bytes;
-            match answer {
-                Ok(text) if text.len() > limit => {
-                    Err(RpcError::too_large("The answer", text.len(), limit).into())
-                }
-                Ok(text) => Ok(text),
-                Err(error) => Err(CallError::Rpc(error.into())),
-            }
-        }
-        _ => {
-            drop(running);
-            drop(guard);
-            shared.stop(stop.unwrap_or(StopReason::Unloaded));
-            Err(shared.stopped())
-        }
-    }
-}
-
-type Call = Pin<Box<dyn Future<Output = Result<String, CallError>> + Send>>;
-
-/// Awaits a call, and lets it run to its end in the background when the one who awaits goes away: a guest must not
-/// be left in the middle of something because a host's request timed out.
-struct Unstoppable<'a> {
-    call: Option<Call>,
-    entered: bool,
-    runtime: &'a Handle,
-}
-
-impl Future for Unstoppable<'_> {
-    type Output = Result<String, CallError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.entered = true;
-        let Some(call) = self.call.as_mut() else { return Poll::Pending };
-        let polled = call.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.call = None;
-        }
-        polled
-    }
-}
-
-impl Drop for Unstoppable<'_> {
-    fn drop(&mut self) {
-        if let Some(call) = self.call.take()
-            && self.entered
-        {
-            self.runtime.spawn(call);
-        }
+        self.shared.call(method, params).await
     }
 }

@@ -1,139 +1,204 @@
 //! From an installed app to a running instance.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use mpkg_manifest::Manifest;
-use mpkg_package::{container, digest};
 use serde_json::json;
 use wasmtime::AsContextMut;
 
-use crate::app::{self, App};
-use crate::bridge::{LogLimiter, Topics};
+use crate::app::App;
+use crate::bridge::Topics;
 use crate::broker::{self, Permissions};
 use crate::budget::Ledger;
-use crate::data::{Installed, Namespace};
+use crate::call::{Running, Shared};
+use crate::data::Namespace;
 use crate::error::{CallError, LaunchError};
 use crate::guest;
-use crate::host::{AppCell, Host, Inner};
-use crate::instance::{CallLimits, Instance, Running};
-use crate::metrics::Metrics;
+use crate::heavy::Unstoppable;
+use crate::host::{Host, Inner};
+use crate::instance::Instance;
+use crate::life::{KillHandle, Life, State};
+use crate::memory::{Fit, Seat, Touching, settle};
+use crate::meter::Meter;
+use crate::metrics::{Metrics, Phase};
 use crate::notify::Outbox;
+use crate::prepare::prepare;
+use crate::rates::Rate;
 use crate::session::{Identity, Session};
 use crate::stop::StopReason;
-use crate::supervisor::{Ended, KillSwitch, Meter, supervise};
+use crate::supervisor::{Ended, supervise};
 use crate::trap;
 
-/// What every app exports, up to its minor version.
-const APP_EXPORT: &str = "mpkg:bridge/app@1.";
 /// The longest user id, in bytes.
 const USER: usize = 128;
 
-impl Host {
-    /// Compiles an installed app ahead of its first launch, unless that is done already.
-    ///
-    /// # Errors
-    /// [`LaunchError`], as for [`Host::launch`].
-    pub async fn prepare(&self, app_id: &str) -> Result<(), LaunchError> {
-        prepare(&self.inner, app_id).await.map(drop)
-    }
+/// A launch under way: await it for the instance. Dropping it ends whatever has been started.
+#[must_use = "a launch does nothing until it is awaited"]
+pub struct Launching {
+    life: Arc<Life>,
+    outcome: Pin<Box<dyn Future<Output = Result<Instance, LaunchError>> + Send>>,
+}
 
+impl std::fmt::Debug for Launching {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.life.fmt(f)
+    }
+}
+
+impl Launching {
+    /// Ends the launch wherever it is, and later the instance.
+    pub fn kill_handle(&self) -> KillHandle {
+        KillHandle(self.life.clone())
+    }
+}
+
+impl Future for Launching {
+    type Output = Result<Instance, LaunchError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.outcome.as_mut().poll(cx)
+    }
+}
+
+impl Host {
     /// Starts an installed app for a user. Required permissions that nothing is recorded about are asked for first;
     /// the app is told `lifecycle.launched` before this returns.
     ///
     /// # Errors
     /// [`LaunchError`]. Nothing is left running then.
     pub async fn launch(&self, app_id: &str, user: &str) -> Result<Instance, LaunchError> {
+        self.begin_launch(app_id, user)?.await
+    }
+
+    /// The same, with a handle that can end it before it has ended: while it compiles, asks the user, or starts.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let host = miniapp_runtime::Host::builder(folder.path()).build().unwrap();
+    /// let launching = host.begin_launch("com.example.shop", "ann").unwrap();
+    /// let handle = launching.kill_handle();
+    /// assert!(handle.kill("the user went back"));
+    /// assert_eq!(launching.await.unwrap_err().code(), "MPKG-H20");
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// [`LaunchError`], if it cannot even begin.
+    pub fn begin_launch(&self, app_id: &str, user: &str) -> Result<Launching, LaunchError> {
         if user.is_empty() || user.len() > USER {
             return Err(LaunchError::BadUser { bytes: user.len() });
         }
         let inner = &self.inner;
         let limit = inner.policy.instances;
-        if inner.live_count() >= limit {
-            return Err(LaunchError::Full { limit });
+        let life = inner.living.begin(app_id, user, inner.ticker.clone(), limit);
+        let life = life.ok_or(LaunchError::Full { limit })?;
+        let outcome = Box::pin(launch(inner.clone(), Birth(life.clone())));
+        Ok(Launching { life, outcome })
+    }
+
+    /// Whether an instance of an installed app fits into the host's memory now, and what would have to go. Compiles
+    /// the app if that has not been done.
+    ///
+    /// # Errors
+    /// [`LaunchError`], as for [`Host::prepare`].
+    pub async fn fit(&self, app_id: &str) -> Result<Fit, LaunchError> {
+        let app = prepare(&self.inner, app_id).await?;
+        Ok(self.inner.fit(&app))
+    }
+}
+
+/// A life whose launch has not come to its end. Dropped before that, it takes everything with it.
+struct Birth(Arc<Life>);
+
+impl Drop for Birth {
+    fn drop(&mut self) {
+        if self.0.state() == State::Launching {
+            self.0.stop(StopReason::Unloaded);
         }
-        let app = prepare(inner, app_id).await?;
-        let session = session(inner, &app, user)?;
-        broker::ask_required(&session).await.map_err(|(permission, denial)| {
-            LaunchError::PermissionDenied { app_id: app_id.to_owned(), permission, denial }
-        })?;
-        let limits = CallLimits {
-            cpu: inner.policy.cpu_per_call,
-            wall: inner.policy.wall_per_call,
-            in_flight: inner.policy.calls_in_flight,
-        };
-        let running = instantiate(inner, &app, &session, limits).await?;
-        let instance = Instance::new(session, running, limits, inner.runtime.clone());
-        inner.enlist(&instance);
-        match instance.notify("lifecycle.launched", &json!({ "user": user, "reason": "launch" })).await {
-            Err(CallError::Stopped { app_id, reason }) => Err(LaunchError::Stopped { app_id, reason }),
-            // An app that fails to handle the event has been told so in its own log; it is running all the same.
-            _ => Ok(instance),
+        // Where there is an instance by now, its own end does this.
+        if self.0.switch.reason().is_some() && self.0.instance().is_none() {
+            self.0.bury();
         }
     }
 }
 
-/// The app's present version, compiled and linked; one at a time for each version.
-async fn prepare(inner: &Arc<Inner>, app_id: &str) -> Result<Arc<App>, LaunchError> {
-    let installed = inner.data.installed(app_id)?;
-    let installed = installed.ok_or_else(|| LaunchError::NotInstalled { app_id: app_id.to_owned() })?;
-    let cell: AppCell = {
-        let mut apps = inner.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        apps.entry(installed.digest.clone()).or_default().clone()
+async fn launch(inner: Arc<Inner>, birth: Birth) -> Result<Instance, LaunchError> {
+    let life = &birth.0;
+    let app = unless_killed(life, prepare(&inner, &life.app_id)).await??;
+    let started = Instant::now();
+    let seat = unless_killed(life, inner.admit(&app)).await??;
+    let session = session(&inner, &app, life, seat)?;
+    unless_killed(life, broker::ask_required(&session)).await?.map_err(|(permission, denial)| {
+        LaunchError::PermissionDenied { app_id: life.app_id.clone(), permission, denial }
+    })?;
+    inner.living.metrics.phase(Phase::Admit, started.elapsed());
+
+    let measure = app.is_to_be_measured();
+    let started = Instant::now();
+    let (running, mut touched) = if measure {
+        Touching::new(instantiate(&inner, &app, &session)).await
+    } else {
+        (instantiate(&inner, &app, &session).await, None)
     };
-    let app = cell
-        .get_or_try_init(|| async {
-            let inner = inner.clone();
-            tokio::task::spawn_blocking(move || load(&inner, installed).map(Arc::new))
-                .await
-                .unwrap_or(Err(LaunchError::Interrupted))
-        })
-        .await?;
-    Ok(app.clone())
-}
+    let shared = Shared::new(session.clone(), running?, inner.runtime.clone(), inner.heavy.clone());
+    let instance = Instance { shared };
+    inner.living.metrics.phase(Phase::Instantiate, started.elapsed());
 
-fn load(inner: &Inner, installed: Installed) -> Result<App, LaunchError> {
-    let app_id = installed.app_id.clone();
-    let damaged = |reason: String| LaunchError::Damaged { app_id: app_id.clone(), reason };
-    let path = inner.data.package_path(&installed.digest);
-    let package = std::fs::read(&path).map_err(|e| damaged(e.to_string()))?;
-    if digest::identity(&package).sha256.to_string() != installed.digest {
-        return Err(damaged("its digest is another".into()));
+    let started = Instant::now();
+    let told = if measure {
+        let (told, more) = Touching::new(instance.launched()).await;
+        touched = touched.zip(more).map(|(a, b)| a + b);
+        told
+    } else {
+        instance.launched().await
+    };
+    // An app that fails to handle the event has been told so in its own log; it is running all the same.
+    if let Err(CallError::Stopped { app_id, reason }) = told {
+        return Err(LaunchError::Stopped { app_id, reason });
     }
-    let container = container::read(&package).map_err(|e| damaged(e.to_string()))?;
-    let manifest: Manifest =
-        serde_json::from_slice(container.manifest()).map_err(|e| damaged(e.to_string()))?;
-    let component = container.get(manifest.mpkg.component.as_str());
-    let component = component.ok_or_else(|| damaged("its component is missing".into()))?.data;
-
-    let declared = app::declared(&manifest);
-    app::check_provided(&app_id, &declared, &inner.registry)?;
-    let (memory_cap, storage_quota) = app::limits(&manifest, &inner.policy)?;
-    let unusable =
-        |e: wasmtime::Error| LaunchError::Unusable { app_id: app_id.clone(), reason: format!("{e:#}") };
-    let (code, _origin) = inner.native.load(&inner.engine, &installed.digest, component).map_err(unusable)?;
-    let kind = code.component_type();
-    let wasi = kind.imports(&inner.engine).any(|(name, _)| name.starts_with("wasi:"));
-    let linker = inner.registry.linker(&inner.engine, &declared, wasi).map_err(unusable)?;
-    let pre = linker.instantiate_pre(&code).map_err(unusable)?;
-    let app_export =
-        kind.exports(&inner.engine).map(|(name, _)| name).find(|name| name.starts_with(APP_EXPORT));
-    let handle = app_export
-        .and_then(|name| code.get_export_index(None, name))
-        .and_then(|app| code.get_export_index(Some(&app), "handle"))
-        .ok_or_else(|| LaunchError::Unusable {
-            app_id: app_id.clone(),
-            reason: "it exports no `handle`".into(),
-        })?;
-    Ok(App { name: manifest.name.to_string(), installed, declared, memory_cap, storage_quota, pre, handle })
+    if measure {
+        settle(&app, &session.seat, session.ledger.used(), touched);
+    }
+    session.ledger.take_seat();
+    inner.living.metrics.phase(Phase::Launched, started.elapsed());
+    if let Some(reason) = inner.living.failures.take(&life.app_id, &life.user) {
+        let params = json!({ "code": reason.code(), "message": reason.to_string() });
+        let _ = instance.notify("lifecycle.error", &params).await;
+    }
+    life.enter(State::Launched);
+    match life.switch.reason() {
+        Some(reason) => Err(stopped(life, reason)),
+        None => Ok(instance),
+    }
 }
 
-fn session(inner: &Inner, app: &App, user: &str) -> Result<Arc<Session>, LaunchError> {
+fn stopped(life: &Life, reason: &StopReason) -> LaunchError {
+    LaunchError::Stopped { app_id: life.app_id.clone(), reason: reason.clone() }
+}
+
+/// `work`, unless the life ends first.
+async fn unless_killed<T>(life: &Life, work: impl Future<Output = T>) -> Result<T, LaunchError> {
+    tokio::select! {
+        biased;
+        () = life.switch.gone.cancelled() => {
+            let reason = life.switch.reason().cloned().unwrap_or(StopReason::Unloaded);
+            Err(stopped(life, &reason))
+        }
+        done = work => Ok(done),
+    }
+}
+
+fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Result<Arc<Session>, LaunchError> {
+    let user = life.user.as_str();
     let of = Namespace { user: user.to_owned(), owner: app.installed.owner() };
     let permissions = Permissions::load(app.declared.clone(), &of, &inner.data, &inner.policy)?;
+    let limits = app.limits;
     Ok(Arc::new(Session {
-        id: inner.next_instance.fetch_add(1, Ordering::Relaxed),
+        life: life.clone(),
         identity: Identity {
             app_id: app.installed.app_id.clone(),
             app_name: app.name.clone(),
@@ -145,30 +210,35 @@ fn session(inner: &Inner, app: &App, user: &str) -> Result<Arc<Session>, LaunchE
         provider: inner.provider.clone(),
         data: inner.data.clone(),
         storage_quota: app.storage_quota,
-        message_bytes: inner.policy.message_bytes,
-        ledger: Ledger::new(app.memory_cap),
-        meter: Meter::new(),
-        switch: KillSwitch::new(inner.engine.clone(), inner.ticker.clone()),
+        limits,
+        suspend_hidden: inner.policy.suspend_hidden,
+        grace: inner.policy.grace,
+        ledger: Ledger::new(limits.memory_bytes, seat.clone()),
+        seat,
+        meter: Meter::new(limits.cpu_per_call, limits.cpu_per_second),
         notifications: Outbox::new(inner.policy.notification_queue),
         topics: Topics::default(),
-        log_limiter: LogLimiter::new(inner.policy.log_lines_per_second),
+        log_rate: Rate::per_second(limits.log_lines_per_second),
+        rates: inner.registry.rates(),
         metrics: Metrics::new(inner.methods.clone()),
-        launched: Instant::now(),
     }))
 }
 
 /// Runs the component's start-up code under the same supervision as any call.
-async fn instantiate(
-    inner: &Inner,
-    app: &App,
-    session: &Arc<Session>,
-    limits: CallLimits,
-) -> Result<Running, LaunchError> {
+async fn instantiate(inner: &Inner, app: &Arc<App>, session: &Arc<Session>) -> Result<Running, LaunchError> {
+    let work = Box::pin(start(app.clone(), session.clone()));
+    let started = Unstoppable::new(work, &session.meter, &inner.runtime, &inner.heavy).await;
+    started.unwrap_or(Err(LaunchError::Interrupted))
+}
+
+async fn start(app: Arc<App>, session: Arc<Session>) -> Result<Running, LaunchError> {
     const START: &str = "start";
-    let mut store = guest::store(&inner.engine, session.clone());
-    session.meter.start_call(limits.cpu);
+    let switch = &session.life.switch;
+    let wall = session.limits.wall_per_call;
+    let mut store = guest::store(app.pre.engine(), session.clone());
+    session.meter.start_call();
     let starting = app.pre.instantiate_async(&mut store);
-    let reason = match supervise(starting, &session.switch, &session.meter, limits.wall).await {
+    let reason = match supervise(starting, switch, &session.meter, wall).await {
         Ended::Finished(Ok(instance)) => {
             let handle = instance
                 .get_func(store.as_context_mut(), app.handle)
@@ -182,9 +252,10 @@ async fn instantiate(
                 }
             }
         }
-        Ended::Finished(Err(error)) => trap::reason(&error, session, START, limits),
-        Ended::Killed => session.switch.reason().cloned().unwrap_or(StopReason::Unloaded),
-        Ended::WallBudget => StopReason::Wall { method: START.into(), limit: limits.wall },
+        Ended::Finished(Err(error)) => trap::reason(&error, &session, START),
+        Ended::Killed => switch.reason().cloned().unwrap_or(StopReason::Unloaded),
+        Ended::WallBudget => StopReason::Wall { method: START.into(), limit: wall },
     };
-    Err(LaunchError::Stopped { app_id: app.installed.app_id.clone(), reason })
+    session.life.stop(reason.clone());
+    Err(stopped(&session.life, &reason))
 }

@@ -2,17 +2,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mpkg_manifest::permission;
+use serde_json::json;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmStr};
 use wasmtime::{Engine, StoreContextMut};
 
 use crate::bridge::{Bridge, Caller, Handler};
 use crate::broker::{Declared, Gate, authorize};
 use crate::guest::Guest;
+use crate::limits::Limit;
+use crate::rates::{BUILTIN, Rates};
 use crate::rpc::{RpcError, code};
+use crate::session::Session;
 
 /// The version of the bridge's WIT package that this host speaks; compatible imports match it.
 const BRIDGE_VERSION: &str = "1.0.0";
@@ -52,6 +57,7 @@ pub(crate) struct Registry {
 struct Provided {
     permission: String,
     place: usize,
+    rate: Option<NonZeroU32>,
     handler: Arc<Handler>,
 }
 
@@ -75,8 +81,8 @@ impl Registry {
             return Err(RegisterError::Misplaced { permission, method: method.to_owned() });
         }
         self.methods.retain(|_, provided| provided.permission != permission);
-        for (method, handler) in bridge.into_methods() {
-            let provided = Provided { permission: permission.clone(), place: 0, handler };
+        for (method, handler, rate) in bridge.into_methods() {
+            let provided = Provided { permission: permission.clone(), place: 0, rate, handler };
             self.methods.insert(method, provided);
         }
         for (place, provided) in self.methods.values_mut().enumerate() {
@@ -86,6 +92,20 @@ impl Registry {
             self.permissions.push(permission);
         }
         Ok(())
+    }
+
+    /// Sets how often methods may be called; what a host says outranks what their bridges say.
+    pub(crate) fn limit_rates(&mut self, rates: &BTreeMap<String, NonZeroU32>) {
+        for (method, provided) in &mut self.methods {
+            let builtin = BUILTIN.iter().find(|(name, _)| name == method);
+            let builtin = builtin.and_then(|(_, rate)| NonZeroU32::new(*rate));
+            provided.rate = rates.get(method).copied().or(provided.rate).or(builtin);
+        }
+    }
+
+    /// The rates of a new instance.
+    pub(crate) fn rates(&self) -> Rates {
+        Rates::new(self.methods.values().map(|provided| provided.rate))
     }
 
     /// The methods, in the order of their places.
@@ -186,8 +206,9 @@ impl Interface {
     /// Answers calls that are allowed and need no waiting, without copying the guest's strings.
     fn begin(&self, caller: &Caller, method: &str, params: Cow<'_, str>) -> Begun {
         let session = &caller.session;
-        let limit = session.message_bytes;
+        let limit = session.limits.message_bytes;
         if params.len() > limit {
+            session.metrics.hit(Limit::Message);
             return Begun::Answered(Err(RpcError::too_large("The message", params.len(), limit)));
         }
         let Some(index) = self.endpoints.iter().position(|(name, _)| **name == *method) else {
@@ -203,7 +224,8 @@ impl Interface {
         };
         match &*endpoint.handler {
             Handler::Ready(handler) if open => {
-                Begun::Answered(endpoint.count(caller, handler(caller, &params)))
+                let answer = endpoint.admit(session).and_then(|()| handler(caller, &params));
+                Begun::Answered(endpoint.count(caller, answer))
             }
             _ => Begun::Waiting { index, method: method.to_owned(), params: params.into_owned() },
         }
@@ -225,11 +247,14 @@ impl Interface {
         }
         // The host's copy counts as the guest's memory while the call lasts.
         let Some(_hold) = caller.session.ledger.hold(params.len()) else {
-            return Err(RpcError::new(
-                code::TOO_LARGE,
-                "The app's memory budget has no room for this message.",
-            ));
+            caller.session.metrics.hit(Limit::Memory);
+            let error =
+                RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
+            return Err(error.with_limit(Limit::Memory));
         };
+        if let Err(too_often) = endpoint.admit(&caller.session) {
+            return endpoint.count(&caller, Err(too_often));
+        }
         let answer = match &*endpoint.handler {
             Handler::Ready(handler) => handler(&caller, &params),
             Handler::Later(handler) => handler(caller.clone(), params).await,
@@ -250,8 +275,20 @@ impl Interface {
 }
 
 impl Endpoint {
+    /// Counts the call against its method's rate.
+    #[inline]
+    fn admit(&self, session: &Session) -> Result<(), RpcError> {
+        session.rates.check(self.place).map_err(|wait| {
+            session.metrics.hit(Limit::Rate);
+            let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+            let message = format!("This is called too often; try again in {wait} ms.");
+            RpcError::new(code::BUSY, message)
+                .with_data(json!({ "limit": Limit::Rate.label(), "retry_after_ms": wait }))
+        })
+    }
+
     fn count(&self, caller: &Caller, answer: Result<String, RpcError>) -> Result<String, RpcError> {
-        let limit = caller.session.message_bytes;
+        let limit = caller.session.limits.message_bytes;
         let answer = match answer {
             Ok(text) if text.len() > limit => Err(RpcError::too_large("The answer", text.len(), limit)),
             other => other,

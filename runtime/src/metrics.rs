@@ -1,12 +1,17 @@
-//! What an instance has done, in numbers.
+//! What instances and their host have done, in numbers.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use crate::budget::Ledger;
+use crate::latency::{Latency, LatencySnapshot};
+use crate::limits::Limit;
+use crate::meter::Meter;
+use crate::stop::StopReason;
 
 /// Counters of one bridge method.
 #[derive(Debug, Default)]
@@ -14,17 +19,19 @@ pub(crate) struct MethodCounters {
     pub(crate) calls: AtomicU64,
     pub(crate) errors: AtomicU64,
     pub(crate) denied: AtomicU64,
+    /// Of calls that may wait. The others take less than looking at a clock does.
+    pub(crate) waited: Latency,
 }
 
 /// Counters of one instance. Bridge methods have fixed places, so that counting allocates nothing.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    pub(crate) calls: AtomicU64,
     pub(crate) errors: AtomicU64,
     pub(crate) cpu_nanos: AtomicU64,
     pub(crate) log_lines: AtomicU64,
     pub(crate) log_dropped: AtomicU64,
-    latency: Option<Mutex<Histogram<u64>>>,
+    hits: [AtomicU64; Limit::ALL.len()],
+    latency: Latency,
     bridge: Box<[MethodCounters]>,
     names: Arc<[String]>,
 }
@@ -33,12 +40,12 @@ impl Metrics {
     /// `names` are the bridge methods, in the order of their places.
     pub(crate) fn new(names: Arc<[String]>) -> Self {
         Self {
-            calls: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             cpu_nanos: AtomicU64::new(0),
             log_lines: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
-            latency: empty_histogram(),
+            hits: Default::default(),
+            latency: Latency::default(),
             bridge: names.iter().map(|_| MethodCounters::default()).collect(),
             names,
         }
@@ -48,30 +55,41 @@ impl Metrics {
         self.bridge.get(place)
     }
 
-    pub(crate) fn record_call(&self, failed: bool, took: Duration, cpu: Duration) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        self.errors.fetch_add(u64::from(failed), Ordering::Relaxed);
-        self.cpu_nanos.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        if let Some(latency) = &self.latency {
-            latency.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(nanos);
+    /// Counts that a limit was met.
+    pub(crate) fn hit(&self, limit: Limit) {
+        let place = Limit::ALL.iter().position(|&l| l == limit);
+        if let Some(count) = place.and_then(|place| self.hits.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn snapshot(&self, memory_bytes: u64, memory_peak: u64, memory_cap: u64) -> InstanceMetrics {
-        let latency = self.latency.as_ref().map(|l| l.lock().unwrap_or_else(PoisonError::into_inner));
-        let quantile = |q| Duration::from_nanos(latency.as_ref().map_or(0, |l| l.value_at_quantile(q)));
+    pub(crate) fn record_call(&self, failed: bool, took: Duration, cpu: Duration) {
+        self.errors.fetch_add(u64::from(failed), Ordering::Relaxed);
+        self.cpu_nanos.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.latency.record(took);
+    }
+
+    pub(crate) fn snapshot(&self, ledger: &Ledger, meter: &Meter) -> InstanceMetrics {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let latency = self.latency.snapshot();
         InstanceMetrics {
-            calls: load(&self.calls),
+            calls: latency.count(),
             errors: load(&self.errors),
-            latency_p50: quantile(0.5),
-            latency_p99: quantile(0.99),
-            latency_max: quantile(1.0),
+            latency_p50: latency.quantile(0.5),
+            latency_p99: latency.quantile(0.99),
+            latency_max: latency.longest(),
+            latency,
             cpu: Duration::from_nanos(load(&self.cpu_nanos)),
-            memory_bytes,
-            memory_peak,
-            memory_cap,
+            throttled: meter.throttled(),
+            memory_bytes: ledger.used(),
+            memory_peak: ledger.peak(),
+            memory_cap: ledger.cap(),
+            limits_met: Limit::ALL
+                .iter()
+                .zip(&self.hits)
+                .map(|(&limit, count)| (limit, load(count)))
+                .filter(|&(_, count)| count > 0)
+                .collect(),
             log_lines: load(&self.log_lines),
             log_dropped: load(&self.log_dropped),
             bridge: self
@@ -84,17 +102,13 @@ impl Metrics {
                         calls: load(&c.calls),
                         errors: load(&c.errors),
                         denied: load(&c.denied),
+                        waited: c.waited.snapshot(),
                     };
                     (name.clone(), metrics)
                 })
                 .collect(),
         }
     }
-}
-
-/// Nanoseconds up to an hour, to two digits.
-fn empty_histogram() -> Option<Mutex<Histogram<u64>>> {
-    Histogram::new_with_bounds(1, 3_600_000_000_000, 2).ok().map(Mutex::new)
 }
 
 /// What an instance has done so far.
@@ -104,14 +118,20 @@ pub struct InstanceMetrics {
     pub calls: u64,
     /// Those that ended in an error.
     pub errors: u64,
-    /// Median time of a call, waiting included.
+    /// Half of the calls took no longer than this, waiting included.
     pub latency_p50: Duration,
-    /// 99th percentile of the same.
+    /// 99 in 100 calls took no longer than this.
     pub latency_p99: Duration,
     /// The longest.
     pub latency_max: Duration,
+    #[serde(skip)]
+    pub(crate) latency: LatencySnapshot,
     /// CPU time of the guest, host functions that answer at once included.
     pub cpu: Duration,
+    /// How long it had to wait because it used more than its CPU time per second.
+    pub throttled: Duration,
+    /// How often limits were met.
+    pub limits_met: BTreeMap<Limit, u64>,
     /// Bytes charged now: memories, tables, messages under way.
     pub memory_bytes: u64,
     /// The most ever charged, in bytes.
@@ -135,4 +155,150 @@ pub struct MethodMetrics {
     pub errors: u64,
     /// Calls that were denied, and had no effect.
     pub denied: u64,
+    #[serde(skip)]
+    pub(crate) waited: LatencySnapshot,
+}
+
+/// What all instances of an app have done, those that have ended included.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AppTotals {
+    pub(crate) errors: u64,
+    pub(crate) latency: LatencySnapshot,
+    pub(crate) cpu: Duration,
+    pub(crate) throttled: Duration,
+    pub(crate) limits_met: BTreeMap<Limit, u64>,
+    pub(crate) memory_peak: u64,
+    pub(crate) log_lines: u64,
+    pub(crate) log_dropped: u64,
+    pub(crate) bridge: BTreeMap<String, MethodTotals>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct MethodTotals {
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) denied: u64,
+    pub(crate) waited: LatencySnapshot,
+}
+
+impl From<&InstanceMetrics> for AppTotals {
+    fn from(instance: &InstanceMetrics) -> Self {
+        let method = |(name, counts): (&String, &MethodMetrics)| {
+            let MethodMetrics { calls, errors, denied, waited } = *counts;
+            (name.clone(), MethodTotals { calls, errors, denied, waited })
+        };
+        Self {
+            errors: instance.errors,
+            latency: instance.latency,
+            cpu: instance.cpu,
+            throttled: instance.throttled,
+            limits_met: instance.limits_met.clone(),
+            memory_peak: instance.memory_peak,
+            log_lines: instance.log_lines,
+            log_dropped: instance.log_dropped,
+            bridge: instance.bridge.iter().map(method).collect(),
+        }
+    }
+}
+
+impl AppTotals {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.errors += other.errors;
+        self.latency.add(&other.latency);
+        self.cpu += other.cpu;
+        self.throttled += other.throttled;
+        for (limit, count) in &other.limits_met {
+            *self.limits_met.entry(*limit).or_default() += count;
+        }
+        self.memory_peak = self.memory_peak.max(other.memory_peak);
+        self.log_lines += other.log_lines;
+        self.log_dropped += other.log_dropped;
+        for (method, counts) in &other.bridge {
+            let sum = self.bridge.entry(method.clone()).or_default();
+            sum.calls += counts.calls;
+            sum.errors += counts.errors;
+            sum.denied += counts.denied;
+            sum.waited.add(&counts.waited);
+        }
+    }
+}
+
+/// A part of a launch that is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Reading the package back, checking it, mapping code that was compiled before.
+    Load,
+    /// Compiling, waiting for a slot not included.
+    Compile,
+    /// Making room, and asking for required permissions.
+    Admit,
+    /// Running the component's start code.
+    Instantiate,
+    /// Telling the app that it was launched.
+    Launched,
+}
+
+impl Phase {
+    /// All there are, in their order.
+    pub const ALL: [Self; 5] = [Self::Load, Self::Compile, Self::Admit, Self::Instantiate, Self::Launched];
+
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Compile => "compile",
+            Self::Admit => "admit",
+            Self::Instantiate => "instantiate",
+            Self::Launched => "launched",
+        }
+    }
+}
+
+/// Counters of a host, over all its instances.
+#[derive(Default)]
+pub(crate) struct HostMetrics {
+    phases: [Latency; Phase::ALL.len()],
+    stops: [AtomicU64; StopReason::LABELS.len()],
+    pub(crate) compiles: AtomicU64,
+    ended: Mutex<BTreeMap<String, AppTotals>>,
+}
+
+impl HostMetrics {
+    pub(crate) fn phase(&self, phase: Phase, took: Duration) {
+        let place = Phase::ALL.iter().position(|&p| p == phase);
+        if let Some(latency) = place.and_then(|place| self.phases.get(place)) {
+            latency.record(took);
+        }
+    }
+
+    pub(crate) fn phases(&self) -> impl Iterator<Item = (Phase, LatencySnapshot)> + '_ {
+        Phase::ALL.into_iter().zip(self.phases.iter().map(Latency::snapshot))
+    }
+
+    pub(crate) fn stopped(&self, reason: &StopReason) {
+        let place = StopReason::LABELS.iter().position(|&label| label == reason.label());
+        if let Some(count) = place.and_then(|place| self.stops.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many instances ended, by the reason's label.
+    pub(crate) fn stops(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        StopReason::LABELS.into_iter().zip(self.stops.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Keeps the figures of an instance that has ended.
+    pub(crate) fn keep(&self, app_id: &str, instance: &InstanceMetrics) {
+        self.lock().entry(app_id.to_owned()).or_default().add(&instance.into());
+    }
+
+    /// The figures of those that have ended, by app.
+    pub(crate) fn ended(&self) -> BTreeMap<String, AppTotals> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, AppTotals>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -6,34 +6,26 @@
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::data::{Data, DataError};
+use crate::data::{Data, DataError, write_file};
 
 const SEAL: usize = blake3::OUT_LEN;
 
 /// Where compiled code comes from.
 #[derive(Debug)]
 pub(crate) struct NativeCache {
-    data: Arc<Data>,
+    folder: PathBuf,
     key: [u8; 32],
     /// Engine version, settings and target, as 16 hex digits: code for another engine is another file.
     engine: String,
 }
 
-/// Whether code was compiled or found in the cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Compiled,
-    Cached,
-}
-
 impl NativeCache {
-    pub(crate) fn open(data: Arc<Data>, engine: &Engine) -> Result<Self, DataError> {
+    pub(crate) fn open(data: &Data, engine: &Engine) -> Result<Self, DataError> {
         let path = data.folder().join("native.key");
         let key = match fs::read(&path).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
             Some(key) => key,
@@ -41,39 +33,39 @@ impl NativeCache {
                 let mut key = [0; 32];
                 getrandom::fill(&mut key)
                     .map_err(|e| DataError::Io { path: path.clone(), source: std::io::Error::other(e) })?;
-                data.write_file(&path, &[&key])?;
+                write_file(&path, &[&key])?;
                 key
             }
         };
         let mut hasher = Fingerprint(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = HEXLOWER.encode(hasher.0.finalize().as_bytes().get(..8).unwrap_or_default());
-        Ok(Self { data, key, engine })
+        Ok(Self { folder: data.folder().join("native"), key, engine })
     }
 
-    /// The component of the package with this digest: from the cache if it is intact there, else compiled and
-    /// cached. Blocks for as long as a compile takes.
-    pub(crate) fn load(
+    /// The code of the package with this digest, if it is here and intact.
+    pub(crate) fn cached(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        self.load_sealed(engine, &self.path(digest), digest)
+    }
+
+    /// Compiles a component and keeps the code. Blocks for as long as a compile takes.
+    pub(crate) fn compile(
         &self,
         engine: &Engine,
         digest: &str,
         component: &[u8],
-    ) -> wasmtime::Result<(Component, Origin)> {
-        let path = self.path(digest);
-        if let Some(component) = self.load_sealed(engine, &path, digest) {
-            return Ok((component, Origin::Cached));
-        }
+    ) -> wasmtime::Result<Component> {
         let component = Component::new(engine, component)?;
         match component.serialize() {
             Ok(image) => {
                 // A cache that cannot be written costs time, not correctness.
-                if let Err(error) = self.data.write_file(&path, &[&self.seal(digest, &image), &image]) {
+                if let Err(error) = write_file(&self.path(digest), &[&self.seal(digest, &image), &image]) {
                     tracing::warn!(%error, "compiled code could not be cached");
                 }
             }
             Err(error) => tracing::warn!(%error, "compiled code could not be serialized"),
         }
-        Ok((component, Origin::Compiled))
+        Ok(component)
     }
 
     /// Removes the code of a package that is no longer installed.
@@ -82,7 +74,7 @@ impl NativeCache {
     }
 
     fn path(&self, digest: &str) -> PathBuf {
-        self.data.folder().join("native").join(format!("{digest}-{}.bin", self.engine))
+        self.folder.join(format!("{digest}-{}.bin", self.engine))
     }
 
     /// Binds the image to the package and the engine, so that one app's code cannot be passed off as another's.
@@ -134,42 +126,44 @@ mod tests {
 
     fn cache() -> (tempfile::TempDir, Engine, NativeCache) {
         let folder = tempfile::tempdir().unwrap();
-        let engine = Engine::new(&crate::engine::config(Default::default()).unwrap()).unwrap();
-        let data = Arc::new(Data::open(folder.path()).unwrap());
-        let cache = NativeCache::open(data, &engine).unwrap();
+        let config = crate::engine::config(Default::default(), &Default::default()).unwrap();
+        let engine = Engine::new(&config).unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let cache = NativeCache::open(&data, &engine).unwrap();
         (folder, engine, cache)
     }
 
     #[test]
-    fn the_second_load_is_from_the_cache() {
+    fn what_was_compiled_is_there_until_it_is_forgotten() {
         let (_folder, engine, cache) = cache();
-        assert_eq!(cache.load(&engine, "aa", EMPTY).unwrap().1, Origin::Compiled);
-        assert_eq!(cache.load(&engine, "aa", EMPTY).unwrap().1, Origin::Cached);
+        assert!(cache.cached(&engine, "aa").is_none());
+        cache.compile(&engine, "aa", EMPTY).unwrap();
+        assert!(cache.cached(&engine, "aa").is_some());
         cache.forget("aa");
-        assert_eq!(cache.load(&engine, "aa", EMPTY).unwrap().1, Origin::Compiled);
+        assert!(cache.cached(&engine, "aa").is_none());
     }
 
     #[test]
     fn a_file_with_any_byte_changed_is_not_loaded() {
         let (_folder, engine, cache) = cache();
-        cache.load(&engine, "aa", EMPTY).unwrap();
+        cache.compile(&engine, "aa", EMPTY).unwrap();
         let path = cache.path("aa");
         let good = fs::read(&path).unwrap();
         for at in [0, SEAL - 1, SEAL, good.len() / 2, good.len() - 1] {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(&path, &bad).unwrap();
-            assert!(cache.load_sealed(&engine, &path, "aa").is_none(), "byte {at}");
+            assert!(cache.cached(&engine, "aa").is_none(), "byte {at}");
         }
         fs::write(&path, &good[..good.len() - 1]).unwrap();
-        assert!(cache.load_sealed(&engine, &path, "aa").is_none(), "truncated");
+        assert!(cache.cached(&engine, "aa").is_none(), "truncated");
     }
 
     #[test]
     fn one_apps_code_does_not_pass_for_anothers() {
         let (_folder, engine, cache) = cache();
-        cache.load(&engine, "aa", EMPTY).unwrap();
+        cache.compile(&engine, "aa", EMPTY).unwrap();
         fs::copy(cache.path("aa"), cache.path("bb")).unwrap();
-        assert_eq!(cache.load(&engine, "bb", EMPTY).unwrap().1, Origin::Compiled);
+        assert!(cache.cached(&engine, "bb").is_none());
     }
 }

@@ -1,6 +1,10 @@
-//! What a host allows: ceilings over everything an app's manifest may ask for.
+//! What a host allows: limits for apps, ceilings over what their manifests may ask for, and its own totals.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
+
+use crate::limits::Limits;
 
 /// One WebAssembly page.
 pub const PAGE: u64 = 64 * 1024;
@@ -8,31 +12,38 @@ pub const PAGE: u64 = 64 * 1024;
 /// A host's ceilings. [`Policy::default`] suits a phone.
 ///
 /// ```
-/// use miniapp_runtime::Policy;
-/// let policy = Policy { memory_ceiling: 128 << 20, ..Policy::default() };
-/// assert_eq!(policy.memory_default, 64 << 20);
+/// use miniapp_runtime::{Limits, Policy};
+/// let ceilings = Limits { memory_bytes: 128 << 20, ..Limits::PHONE };
+/// let policy = Policy { ceilings, ..Policy::default() };
+/// assert_eq!(policy.limits.memory_bytes, 64 << 20);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Memory of an app whose manifest names no limit, in bytes. Default 64 MiB.
-    pub memory_default: u64,
-    /// The most an app's manifest may ask for, in bytes. Default 64 MiB.
-    pub memory_ceiling: u64,
-    /// Longest message in either direction, in bytes; a longer one is refused, one many times as long ends the
-    /// instance. Default 1 MiB.
-    pub message_bytes: usize,
-    /// Guest CPU time a single call may use; waiting in host calls is not charged. Default 5 s.
-    pub cpu_per_call: Duration,
-    /// Time a single call may take in all. Default 30 s.
-    pub wall_per_call: Duration,
-    /// Calls that may wait for one instance at a time. Default 64.
-    pub calls_in_flight: u32,
-    /// Live instances on this host. Default 256.
-    pub instances: usize,
+    /// What an app gets whose manifest asks for nothing under `mpkg.limits`. Default [`Limits::PHONE`].
+    pub limits: Limits,
+    /// The most a manifest may ask for. Default: twice [`Limits::PHONE`] in time, four times in length and number, and
+    /// the same in memory.
+    pub ceilings: Limits,
     /// The most storage an app's manifest may ask for, in bytes. Default 64 MiB.
     pub storage_ceiling: u64,
-    /// Log lines an instance may write per second; more are dropped and counted. Default 100.
-    pub log_lines_per_second: u32,
+    /// The most files an app's manifest may ask for, in bytes. Default 64 MiB.
+    pub files_ceiling: u64,
+    /// Stack of a call into an app, in bytes, the host's bridge functions not included: how deeply it may recurse. The
+    /// same for all apps. Default 512 KiB.
+    pub stack_bytes: usize,
+    /// Resident memory of all instances together, in bytes. A launch that will not fit ends hidden apps to make room,
+    /// least recently shown first, or is refused. Default 256 MiB.
+    pub memory_bytes: u64,
+    /// Live instances on this host. Default 1024.
+    pub instances: usize,
+    /// Components compiled at the same time; each takes a core and up to hundreds of megabytes. Default 1.
+    pub compiles: usize,
+    /// Whether a hidden app is held still. Without it, hidden apps go on running. Default true.
+    pub suspend_hidden: bool,
+    /// How long an app may take to handle that it is hidden or unloaded. Default 2 s.
+    pub grace: Duration,
+    /// Calls an instance may make per second, by method, over what a bridge sets for its own methods.
+    pub rates: BTreeMap<String, NonZeroU32>,
     /// Notifications kept for a slow receiver before the oldest are dropped and counted. Default 256.
     pub notification_queue: usize,
     /// Permissions this host never gives, whatever the user says.
@@ -41,16 +52,27 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
+        let phone = Limits::PHONE;
         Self {
-            memory_default: 64 << 20,
-            memory_ceiling: 64 << 20,
-            message_bytes: 1 << 20,
-            cpu_per_call: Duration::from_secs(5),
-            wall_per_call: Duration::from_secs(30),
-            calls_in_flight: 64,
-            instances: 256,
+            limits: phone,
+            ceilings: Limits {
+                memory_bytes: phone.memory_bytes,
+                cpu_per_call: phone.cpu_per_call * 2,
+                cpu_per_second: phone.cpu_per_second * 2,
+                wall_per_call: phone.wall_per_call * 2,
+                message_bytes: phone.message_bytes * 4,
+                calls_in_flight: phone.calls_in_flight * 4,
+                log_lines_per_second: phone.log_lines_per_second * 4,
+            },
             storage_ceiling: 64 << 20,
-            log_lines_per_second: 100,
+            files_ceiling: 64 << 20,
+            stack_bytes: 512 << 10,
+            memory_bytes: 256 << 20,
+            instances: 1024,
+            compiles: 1,
+            suspend_hidden: true,
+            grace: Duration::from_secs(2),
+            rates: BTreeMap::new(),
             notification_queue: 256,
             denied_permissions: Vec::new(),
         }

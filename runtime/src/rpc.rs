@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::limits::Limit;
+
 /// The codes a host answers with. Codes outside −32768..=−32000 belong to apps.
 pub mod code {
     /// The text is not JSON.
@@ -73,6 +75,12 @@ impl RpcError {
     pub fn with_data(mut self, data: Value) -> Self {
         self.data = Some(data);
         self
+    }
+
+    /// The same error, naming the limit that was met.
+    #[must_use]
+    pub fn with_limit(self, limit: Limit) -> Self {
+        self.with_data(json!({ "limit": limit.label() }))
     }
 
     /// [`code::INVALID_PARAMS`].

@@ -90,6 +90,13 @@ pub const RULES: &[Rule] = &[
         fix: "Build the package with this version's `mpkg build`, which checks the same things.",
     },
     Rule {
+        code: "MPKG-H18",
+        title: "The app fits into the host's memory",
+        attack: "Apps that are launched one after another would take the phone's memory, and the system would end the \
+                 host with all of them.",
+        fix: "End an app, hide those that are not looked at, or raise `Policy::memory_bytes`.",
+    },
+    Rule {
         code: "MPKG-H20",
         title: "Killed by the host",
         attack: "A kill ends an instance whatever it does: spinning, waiting in a host call, or idle.",
@@ -161,5 +168,23 @@ pub const RULES: &[Rule] = &[
         title: "Answers are JSON",
         attack: "What a guest answers is passed on to others, who will parse it.",
         fix: "Answer with JSON text of the type the caller expects.",
+    },
+    Rule {
+        code: "MPKG-H32",
+        title: "A hidden app does not run",
+        attack: "An app that nobody looks at would use battery and follow its user around.",
+        fix: "Show the app before calling it, or set `Policy::suspend_hidden` to false.",
+    },
+    Rule {
+        code: "MPKG-H33",
+        title: "Unloaded to make room",
+        attack: "Apps that nobody looks at must not keep others from starting.",
+        fix: "Launch it again when it is needed; what it left behind as its state is given back to it.",
+    },
+    Rule {
+        code: "MPKG-H34",
+        title: "The host's memory",
+        attack: "Each app within its own cap, all together would still take the phone's memory.",
+        fix: "End apps that are not needed, or raise `Policy::memory_bytes`.",
     },
 ];

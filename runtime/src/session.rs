@@ -1,16 +1,20 @@
 //! What belongs to one running instance and outlives any single call: who it is, what it may, what it has used.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use crate::bridge::{LogLimiter, Topics};
+use crate::bridge::Topics;
 use crate::broker::Permissions;
 use crate::budget::Ledger;
 use crate::data::{Data, Namespace};
+use crate::life::Life;
+use crate::limits::Limits;
+use crate::memory::Seat;
+use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::notify::Outbox;
 use crate::provider::PermissionProvider;
-use crate::supervisor::{KillSwitch, Meter};
+use crate::rates::{Rate, Rates};
 
 /// Which app, for whom.
 #[derive(Debug, Clone)]
@@ -23,26 +27,28 @@ pub(crate) struct Identity {
 }
 
 pub(crate) struct Session {
-    pub(crate) id: u64,
+    pub(crate) life: Arc<Life>,
     pub(crate) identity: Identity,
     pub(crate) permissions: Permissions,
     pub(crate) provider: Arc<dyn PermissionProvider>,
     pub(crate) data: Arc<Data>,
     pub(crate) storage_quota: u64,
-    pub(crate) message_bytes: usize,
+    pub(crate) limits: Limits,
+    pub(crate) suspend_hidden: bool,
+    pub(crate) grace: Duration,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) seat: Arc<Seat>,
     pub(crate) meter: Arc<Meter>,
-    pub(crate) switch: Arc<KillSwitch>,
     pub(crate) notifications: Outbox,
     pub(crate) topics: Topics,
-    pub(crate) log_limiter: LogLimiter,
+    pub(crate) log_rate: Rate,
+    pub(crate) rates: Rates,
     pub(crate) metrics: Metrics,
-    pub(crate) launched: Instant,
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("id", &self.id).field("identity", &self.identity).finish()
+        f.debug_struct("Session").field("id", &self.life.id).field("identity", &self.identity).finish()
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::limits::Limit;
+
 /// Why an instance is no more. Every way to end has its own variant, so that a host can decide on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -21,6 +23,15 @@ pub enum StopReason {
     /// The host is shutting down.
     #[error("the host shut down")]
     HostShutdown,
+    /// It was unloaded to make room for another app, while nobody looked at it.
+    #[error("unloaded to make room for another app")]
+    Evicted,
+    /// It trapped after the host had no memory left for it.
+    #[error("out of memory: it wanted {wanted} bytes in all, and the host has no room")]
+    HostMemory {
+        /// Bytes in all that the refused demand would have come to.
+        wanted: u64,
+    },
     /// It trapped after the aggregate memory cap refused it more.
     #[error("out of memory: it wanted {wanted} bytes in all, its cap is {cap}")]
     Memory {
@@ -89,6 +100,8 @@ impl StopReason {
             Self::Message { .. } => "MPKG-H27",
             Self::Crashed { .. } => "MPKG-H28",
             Self::Exited { .. } => "MPKG-H29",
+            Self::Evicted => "MPKG-H33",
+            Self::HostMemory { .. } => "MPKG-H34",
         }
     }
 
@@ -105,6 +118,56 @@ impl StopReason {
             Self::Message { .. } => "message",
             Self::Crashed { .. } => "crashed",
             Self::Exited { .. } => "exited",
+            Self::Evicted => "evicted",
+            Self::HostMemory { .. } => "host_memory",
+        }
+    }
+
+    /// Every label there is, for metrics that begin at zero.
+    pub(crate) const LABELS: [&'static str; 12] = [
+        "killed",
+        "unloaded",
+        "shutdown",
+        "memory",
+        "cpu",
+        "wall",
+        "stack",
+        "message",
+        "crashed",
+        "exited",
+        "evicted",
+        "host_memory",
+    ];
+
+    /// The limit that was met, if one was.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Memory { .. } => Some(Limit::Memory),
+            Self::HostMemory { .. } => Some(Limit::HostMemory),
+            Self::Cpu { .. } => Some(Limit::CpuPerCall),
+            Self::Wall { .. } => Some(Limit::Wall),
+            Self::Stack { .. } => Some(Limit::Stack),
+            Self::Message { .. } => Some(Limit::Message),
+            Self::Killed { .. }
+            | Self::Unloaded
+            | Self::HostShutdown
+            | Self::Evicted
+            | Self::Crashed { .. }
+            | Self::Exited { .. } => None,
+        }
+    }
+
+    /// True if the app itself failed: it met a limit, crashed or exited. False if somebody ended it.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Crashed { .. } | Self::Exited { .. } => true,
+            Self::Killed { .. } | Self::Unloaded | Self::HostShutdown | Self::Evicted => false,
+            Self::Memory { .. }
+            | Self::HostMemory { .. }
+            | Self::Cpu { .. }
+            | Self::Wall { .. }
+            | Self::Stack { .. }
+            | Self::Message { .. } => true,
         }
     }
 }

@@ -1,49 +1,48 @@
-//! Stops a guest, whatever it is doing.
+//! Stops a guest, whatever it is doing; and holds one still.
 //!
 //! An epoch alone does not stop a guest parked in a host call; dropping its future alone does not stop one that
-//! spins. A [`KillSwitch`] does both: it bumps the engine's epoch, so that compiled code reaches its next check, and
+//! spins. A [`KillSwitch`] does both: it bumps the engines' epochs, so that compiled code reaches its next check, and
 //! wakes the task that polls the call, so that a parked one is dropped.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
 use tokio::time::Sleep;
-use wasmtime::{Engine, UpdateDeadline};
+use tokio_util::sync::CancellationToken;
+use wasmtime::UpdateDeadline;
 
 use crate::engine::Ticker;
+use crate::meter::Meter;
 use crate::stop::StopReason;
 
 /// The one handle that ends an instance. The first reason wins and stays.
 #[derive(Debug)]
 pub(crate) struct KillSwitch {
-    engine: Engine,
     ticker: Arc<Ticker>,
     reason: OnceLock<StopReason>,
+    suspended: AtomicBool,
+    resumed: Notify,
     /// At most one call runs in a store at a time, so one waker is enough.
     waker: AtomicWaker,
     /// Wakes those who wait for the instance to be gone or free.
-    pub(crate) gone: tokio_util::sync::CancellationToken,
-}
-
-impl std::fmt::Debug for Meter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Meter").field("used", &self.used()).finish()
-    }
+    pub(crate) gone: CancellationToken,
 }
 
 impl KillSwitch {
-    pub(crate) fn new(engine: Engine, ticker: Arc<Ticker>) -> Arc<Self> {
+    pub(crate) fn new(ticker: Arc<Ticker>) -> Arc<Self> {
         Arc::new(Self {
-            engine,
             ticker,
             reason: OnceLock::new(),
+            suspended: AtomicBool::new(false),
+            resumed: Notify::new(),
             waker: AtomicWaker::new(),
-            gone: tokio_util::sync::CancellationToken::new(),
+            gone: CancellationToken::new(),
         })
     }
 
@@ -51,7 +50,7 @@ impl KillSwitch {
     pub(crate) fn kill(&self, reason: StopReason) -> bool {
         let first = self.reason.set(reason).is_ok();
         if first {
-            self.engine.increment_epoch();
+            self.ticker.bump();
             self.waker.wake();
             self.gone.cancel();
         }
@@ -61,56 +60,40 @@ impl KillSwitch {
     pub(crate) fn reason(&self) -> Option<&StopReason> {
         self.reason.get()
     }
-}
 
-/// Guest CPU time of the call that runs: the time spent polling it. A guest parked in a host call is not polled and
-/// so not charged.
-pub(crate) struct Meter {
-    /// Where `polled_at` counts from.
-    origin: Instant,
-    /// Nanoseconds of finished polls in this call.
-    used: AtomicU64,
-    /// When the present poll began, in nanoseconds after `origin`.
-    polled_at: AtomicU64,
-    budget: AtomicU64,
-}
-
-impl Meter {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            origin: Instant::now(),
-            used: AtomicU64::new(0),
-            polled_at: AtomicU64::new(0),
-            budget: AtomicU64::new(u64::MAX),
-        })
+    /// Holds the guest still, wherever it is: it is not polled until [`KillSwitch::resume`].
+    pub(crate) fn suspend(&self) {
+        self.suspended.store(true, Ordering::Release);
+        self.ticker.bump();
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    pub(crate) fn resume(&self) {
+        self.suspended.store(false, Ordering::Release);
+        self.waker.wake();
+        self.resumed.notify_waiters();
     }
 
-    pub(crate) fn start_call(&self, budget: Duration) {
-        self.used.store(0, Ordering::Relaxed);
-        self.budget.store(u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
     }
 
-    fn begin(&self) {
-        self.polled_at.store(self.now(), Ordering::Relaxed);
-    }
-
-    fn end(&self) {
-        let slice = self.now().saturating_sub(self.polled_at.load(Ordering::Relaxed));
-        self.used.fetch_add(slice, Ordering::Relaxed);
-    }
-
-    /// CPU time of the finished polls of this call.
-    pub(crate) fn used(&self) -> Duration {
-        Duration::from_nanos(self.used.load(Ordering::Relaxed))
-    }
-
-    fn over_budget(&self) -> bool {
-        let slice = self.now().saturating_sub(self.polled_at.load(Ordering::Relaxed));
-        self.used.load(Ordering::Relaxed).saturating_add(slice) > self.budget.load(Ordering::Relaxed)
+    /// Waits until the guest may run; false if it has ended.
+    pub(crate) async fn runnable(&self) -> bool {
+        loop {
+            let mut resumed = pin!(self.resumed.notified());
+            // Before looking, or a resume in between would be slept through.
+            resumed.as_mut().enable();
+            if self.reason().is_some() {
+                return false;
+            }
+            if !self.is_suspended() {
+                return true;
+            }
+            tokio::select! {
+                () = resumed => {}
+                () = self.gone.cancelled() => {}
+            }
+        }
     }
 }
 
@@ -128,7 +111,7 @@ pub(crate) fn on_epoch(switch: &KillSwitch, meter: &Meter) -> wasmtime::Result<U
     if switch.reason().is_some() {
         return Err(Interrupt::Killed.into());
     }
-    if meter.over_budget() {
+    if meter.over_call_budget() {
         return Err(Interrupt::CpuBudget.into());
     }
     Ok(UpdateDeadline::Yield(1))
@@ -142,7 +125,8 @@ pub(crate) enum Ended<T> {
     WallBudget,
 }
 
-/// Polls `call` until it is done, the switch is thrown, or `wall` has passed.
+/// Polls `call` until it is done, the switch is thrown, or `wall` has passed. While the instance is suspended, or its
+/// app has used up its CPU time for the moment, the call is left where it is; only the former stops the clock.
 ///
 /// Returning drops `call`, and with it the guest's stack, wherever it was parked.
 pub(crate) async fn supervise<T>(
@@ -151,7 +135,8 @@ pub(crate) async fn supervise<T>(
     meter: &Meter,
     wall: Duration,
 ) -> Ended<T> {
-    Supervised { call: pin!(call), switch, meter, wall, timer: None }.await
+    let call = pin!(call);
+    Supervised { call, switch, meter, wall, timer: None, throttle: None, held_since: None }.await
 }
 
 struct Supervised<'a, F> {
@@ -161,6 +146,40 @@ struct Supervised<'a, F> {
     wall: Duration,
     /// Made when the call first has to wait: most calls never do, and a timer costs more than they take.
     timer: Option<Pin<Box<Sleep>>>,
+    throttle: Option<Pin<Box<Sleep>>>,
+    held_since: Option<Instant>,
+}
+
+impl<F: Future> Supervised<'_, F> {
+    /// True once the call has used up its time, waiting included.
+    fn out_of_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.wall)));
+        timer.as_mut().poll(cx).is_ready()
+    }
+
+    /// The time while a guest was held still does not count.
+    fn give_back(&mut self, held: Duration) {
+        if let Some(timer) = &mut self.timer {
+            let deadline = timer.deadline() + held;
+            timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// True while the app has to wait for CPU time of its own.
+    fn throttled(&mut self, cx: &mut Context<'_>) -> bool {
+        let throttle = match &mut self.throttle {
+            Some(throttle) => throttle,
+            None => {
+                let Some(wait) = self.meter.debt() else { return false };
+                self.throttle.insert(Box::pin(tokio::time::sleep(wait)))
+            }
+        };
+        let waiting = throttle.as_mut().poll(cx).is_pending();
+        if !waiting {
+            self.throttle = None;
+        }
+        waiting
+    }
 }
 
 impl<F: Future> Future for Supervised<'_, F> {
@@ -173,14 +192,22 @@ impl<F: Future> Future for Supervised<'_, F> {
         if this.switch.reason().is_some() {
             return Poll::Ready(Ended::Killed);
         }
-        this.switch.ticker.keep_awake();
-        this.meter.begin();
-        let polled = this.call.as_mut().poll(cx);
-        this.meter.end();
-        if let Poll::Ready(done) = polled {
-            return Poll::Ready(Ended::Finished(done));
+        if this.switch.is_suspended() {
+            this.held_since.get_or_insert_with(Instant::now);
+            return Poll::Pending;
         }
-        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.wall)));
-        timer.as_mut().poll(cx).map(|()| Ended::WallBudget)
+        if let Some(since) = this.held_since.take() {
+            this.give_back(since.elapsed());
+        }
+        if !this.throttled(cx) {
+            this.switch.ticker.keep_awake();
+            this.meter.begin();
+            let polled = this.call.as_mut().poll(cx);
+            this.meter.end();
+            if let Poll::Ready(done) = polled {
+                return Poll::Ready(Ended::Finished(done));
+            }
+        }
+        if this.out_of_time(cx) { Poll::Ready(Ended::WallBudget) } else { Poll::Pending }
     }
 }

@@ -3,7 +3,6 @@
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
-use crate::instance::CallLimits;
 use crate::session::Session;
 use crate::stop::StopReason;
 use crate::supervisor::Interrupt;
@@ -12,18 +11,14 @@ use crate::supervisor::Interrupt;
 const MESSAGE_TOO_LONG: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// Why a call that ended in `error` ended.
-pub(crate) fn reason(
-    error: &wasmtime::Error,
-    session: &Session,
-    method: &str,
-    limits: CallLimits,
-) -> StopReason {
+pub(crate) fn reason(error: &wasmtime::Error, session: &Session, method: &str) -> StopReason {
     let method = method.to_owned();
-    if let Some(reason) = session.switch.reason() {
+    let limits = &session.limits;
+    if let Some(reason) = session.life.switch.reason() {
         return reason.clone();
     }
     if let Some(Interrupt::CpuBudget) = error.downcast_ref() {
-        return StopReason::Cpu { method, budget: limits.cpu };
+        return StopReason::Cpu { method, budget: limits.cpu_per_call };
     }
     if let Some(I32Exit(status)) = error.downcast_ref() {
         return StopReason::Exited { status: *status };
@@ -32,11 +27,14 @@ pub(crate) fn reason(
         return StopReason::Stack { method };
     }
     if error.chain().any(|cause| cause.to_string().contains(MESSAGE_TOO_LONG)) {
-        return StopReason::Message { method, limit: session.message_bytes };
+        return StopReason::Message { method, limit: limits.message_bytes };
     }
     // A guest that is refused memory may cope; if it traps in the same call, that was why.
     if let Some(wanted) = session.ledger.refused() {
-        return StopReason::Memory { wanted, cap: session.ledger.cap() };
+        return match session.ledger.host_was_full() {
+            true => StopReason::HostMemory { wanted },
+            false => StopReason::Memory { wanted, cap: session.ledger.cap() },
+        };
     }
     let trap = match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),

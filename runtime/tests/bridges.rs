@@ -6,7 +6,7 @@ mod common;
 
 use common::{APP, Package, builder, call, host, host_with};
 use miniapp_runtime::rpc::code;
-use miniapp_runtime::{Notification, Policy, StaticPermissions};
+use miniapp_runtime::{Limits, Notification, Policy, StaticPermissions};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -142,7 +142,8 @@ async fn topics_and_subscriptions_are_bounded() {
 
 #[tokio::test]
 async fn logs_are_bounded_in_length_and_rate() {
-    let policy = Policy { log_lines_per_second: 5, ..Policy::default() };
+    let limits = Limits { log_lines_per_second: 5, ..Limits::PHONE };
+    let policy = Policy { limits, ..Policy::default() };
     let host = host_with(|b| b.policy(policy));
     let app = host.run(&Package::with(&["log"])).await;
     let mut heard = app.notifications();

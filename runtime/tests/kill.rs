@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{APP, Package, call, host, host_with};
 use miniapp_runtime::{
-    Bridge, CallError, Notification, Policy, StaticPermissions, StopReason, rpc::RpcError,
+    Bridge, CallError, Limits, Notification, Policy, StaticPermissions, StopReason, rpc::RpcError,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -42,11 +42,9 @@ fn parking() -> Parking {
             Ok::<_, RpcError>(())
         }
     });
-    let policy = Policy {
-        cpu_per_call: Duration::from_secs(600),
-        wall_per_call: Duration::from_secs(600),
-        ..Policy::default()
-    };
+    let long = Duration::from_secs(600);
+    let limits = Limits { cpu_per_call: long, cpu_per_second: long, wall_per_call: long, ..Limits::PHONE };
+    let policy = Policy { limits, ceilings: limits, ..Policy::default() };
     let host = host_with(|b| b.policy(policy).bridge(bridge).permissions(StaticPermissions::allow_all()));
     Parking { host, arrived, left }
 }
@@ -103,7 +101,8 @@ async fn parked_and_out_of_time() {
         Ok::<_, RpcError>(())
     });
     let wall = Duration::from_millis(50);
-    let policy = Policy { wall_per_call: wall, ..Policy::default() };
+    let limits = Limits { wall_per_call: wall, ..Limits::PHONE };
+    let policy = Policy { limits, ..Policy::default() };
     let host = host_with(|b| b.policy(policy).bridge(bridge).permissions(StaticPermissions::allow_all()));
     let app = host.run(&Package::with(&["host.wait"])).await;
     let error = app.call::<Value>("0wait.forever", &json!({})).await.unwrap_err();

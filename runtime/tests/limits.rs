@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Package, call, host, host_with};
-use miniapp_runtime::{CallError, LaunchError, PAGE, Policy, StaticPermissions, StopReason};
+use miniapp_runtime::{CallError, LaunchError, Limits, PAGE, Policy, StaticPermissions, StopReason};
 use serde_json::{Value, json};
 
 /// Room for what takes long on a busy machine and is not an attack on the CPU.
@@ -15,7 +15,8 @@ const CPU: Duration = Duration::from_secs(2);
 
 /// Attacks one instance while a neighbour is called; the neighbour must not notice.
 async fn stopped_by(method: &str) -> StopReason {
-    let policy = Policy { cpu_per_call: CPU, ..Policy::default() };
+    let limits = Limits { cpu_per_call: CPU, ..Limits::PHONE };
+    let policy = Policy { limits, ..Policy::default() };
     let host = host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()));
     let neighbour = host.run(&Package { app_id: "com.example.neighbour".into(), ..Package::default() }).await;
     let victim = host.run(&Package::with(&["log"])).await;
@@ -29,7 +30,7 @@ async fn stopped_by(method: &str) -> StopReason {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_attack_has_its_own_reason() {
-    let cap = Policy::default().memory_ceiling;
+    let cap = Limits::PHONE.memory_bytes;
     let method = |m: &str| m.to_owned();
     // The call's own message ("grow", "{}") is charged as well, so the last page no longer fits by six bytes.
     assert_eq!(stopped_by("grow").await, StopReason::Memory { wanted: cap + 6, cap });
@@ -119,14 +120,16 @@ async fn a_manifest_may_ask_for_less_and_policy_may_allow_more() {
     assert!(
         matches!(refused, LaunchError::OverPolicy { asked, allowed, .. } if (asked, allowed) == (128 << 20, 64 << 20))
     );
-    let generous = host_with(|b| b.policy(Policy { memory_ceiling: 128 << 20, ..Policy::default() }));
+    let ceilings = Limits { memory_bytes: 128 << 20, ..Limits::PHONE };
+    let generous = host_with(|b| b.policy(Policy { ceilings, ..Policy::default() }));
     let app = generous.run(&asking(128 << 20)).await;
     assert_eq!(app.metrics().memory_cap, 128 << 20);
 }
 
 #[tokio::test]
 async fn a_message_too_long_is_refused_and_the_app_goes_on() {
-    let policy = Policy { message_bytes: 4096, ..Policy::default() };
+    let limits = Limits { message_bytes: 4096, ..Limits::PHONE };
+    let policy = Policy { limits, ..Policy::default() };
     let host = host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()));
     let app = host.run(&Package::with(&["log"])).await;
     let long = json!("x".repeat(5000));
@@ -136,7 +139,9 @@ async fn a_message_too_long_is_refused_and_the_app_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_beyond_the_limit_are_told_so_at_once() {
-    let policy = Policy { calls_in_flight: 1, cpu_per_call: Duration::from_secs(60), ..Policy::default() };
+    let cpu_per_call = Duration::from_secs(60);
+    let limits = Limits { calls_in_flight: 1, cpu_per_call, ..Limits::PHONE };
+    let policy = Policy { limits, ceilings: limits, ..Policy::default() };
     let host = host_with(|b| b.policy(policy));
     let app = host.run(&Package::default()).await;
     // Either call may take the one place first; the one that spins tries until it has it.

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use miniapp_runtime::rpc::code;
-use miniapp_runtime::{CallError, Host, Instance, PAGE, Policy, StaticPermissions, StopReason};
+use miniapp_runtime::{CallError, Host, Instance, Limits, PAGE, Policy, StaticPermissions, StopReason};
 use mpkg_package::{Root, SecretKey, Time, Trust, container, sign};
 use mpkg_tests::workspace::{built, mpkg, root};
 use serde_json::{Value, json};
@@ -41,7 +41,8 @@ struct Arena {
 /// A host with a well-behaved app in it, which is to survive what comes.
 async fn arena() -> Arena {
     let folder = tempfile::tempdir().unwrap();
-    let policy = Policy { cpu_per_call: Duration::from_millis(500), ..Policy::default() };
+    let limits = Limits { cpu_per_call: Duration::from_millis(500), ..Limits::PHONE };
+    let policy = Policy { limits, ..Policy::default() };
     let host = Host::builder(folder.path())
         .policy(policy)
         .trust(Trust::key(&key().public()))
@@ -102,7 +103,7 @@ async fn each_is_stopped_for_its_own_reason() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cap_is_exact_to_the_page() {
     let arena = arena().await;
-    let cap = Policy::default().memory_default;
+    let cap = Limits::PHONE.memory_bytes;
     for name in ["memory", "many-memories"] {
         let app = arena.launch(name).await;
         let filled: Value = app.call("fill", &json!({})).await.unwrap();

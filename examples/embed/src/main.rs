@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use miniapp_runtime::{Bridge, Decision, Host, Notification, Policy, PromptPermissions};
+use miniapp_runtime::{Bridge, Decision, Host, Limits, Notification, Policy, PromptPermissions};
 use mpkg_package::Trust;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ async fn main() -> Result<()> {
     });
 
     let host = Host::builder(data.path())
-        .policy(Policy { memory_ceiling: 32 << 20, ..Policy::default() })
+        .policy(Policy { ceilings: Limits { memory_bytes: 32 << 20, ..Limits::PHONE }, ..Policy::default() })
         .trust(Trust::parse(&std::fs::read(publisher)?)?)
         .permissions(ask)
         .bridge(notifications)

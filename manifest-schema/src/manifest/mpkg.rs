@@ -19,6 +19,11 @@ pub const DEFAULT_QUOTA_BYTES: u64 = 1024 * 1024;
 /// The most storage, and the most files, an app can ask for.
 pub const MAX_QUOTA_BYTES: u64 = 64 * 1024 * 1024;
 
+/// The longest time an app can ask for, in milliseconds: ten minutes.
+pub const MAX_LIMIT_MS: u32 = 600_000;
+/// The longest message an app can ask for, in bytes.
+pub const MAX_MESSAGE_BYTES: u32 = 16 * 1024 * 1024;
+
 /// What mpkg needs beyond W3C. Members that it does not know are refused: a limit that is silently not
 /// applied because of a typing error is worse than none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,7 +47,8 @@ pub struct Mpkg {
     #[serde(default, skip_serializing_if = "Files::is_default")]
     #[schemars(example = serde_json::json!({ "quota_bytes": 4_194_304 }))]
     pub files: Files,
-    /// Limits below those that the host sets anyway.
+    /// What the app needs in place of the host's defaults; a host refuses to launch an app that asks for more than it
+    /// allows.
     #[serde(default, skip_serializing_if = "Limits::is_default")]
     #[schemars(example = serde_json::json!({ "memory_bytes": 16_777_216 }))]
     pub limits: Limits,
@@ -88,7 +94,8 @@ pub struct Files {
     pub quota_bytes: u64,
 }
 
-/// Limits below those that the host sets anyway.
+/// What the app needs in place of the host's defaults; a host refuses to launch an app that asks for more than it
+/// allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -100,6 +107,30 @@ pub struct Limits {
         example = 16_777_216
     )]
     pub memory_bytes: Option<u64>,
+    /// Milliseconds of CPU time that a single call may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_LIMIT_MS), example = 2000)]
+    pub cpu_ms_per_call: Option<u32>,
+    /// Milliseconds of CPU time that the app may take in each second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000), example = 500)]
+    pub cpu_ms_per_second: Option<u32>,
+    /// Milliseconds that a single call may take in all, waiting included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_LIMIT_MS), example = 10_000)]
+    pub wall_ms_per_call: Option<u32>,
+    /// Bytes of the longest message in either direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1024, max = MAX_MESSAGE_BYTES), example = 65_536)]
+    pub message_bytes: Option<u32>,
+    /// Calls that may wait for the app at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024), example = 16)]
+    pub calls_in_flight: Option<u32>,
+    /// Lines that the app may log in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000), example = 20)]
+    pub log_lines_per_second: Option<u32>,
 }
 
 impl Default for Storage {

@@ -3,7 +3,9 @@
 
 use super::check::{At, Check, Known, Unknown};
 use crate::codes;
-use crate::manifest::{ABI, MAX_MEMORY_BYTES, MAX_QUOTA_BYTES, WASM_PAGE_BYTES};
+use crate::manifest::{
+    ABI, MAX_LIMIT_MS, MAX_MEMORY_BYTES, MAX_MESSAGE_BYTES, MAX_QUOTA_BYTES, WASM_PAGE_BYTES,
+};
 use crate::path::PackagePath;
 
 const MPKG: &[Known] = &[
@@ -34,11 +36,34 @@ pub(super) fn mpkg(check: &mut Check, root: &At<'_>) {
         }
     }
     if let Some(at) = at.get("limits")
-        && check.object(&at, &[("memory_bytes", false)], Unknown::Refuse)
+        && check.object(&at, LIMITS, Unknown::Refuse)
     {
         memory(check, &at);
+        for (key, min, max) in RANGES {
+            check.int(&at, key, *min, *max);
+        }
     }
 }
+
+const LIMITS: &[(&str, bool)] = &[
+    ("memory_bytes", false),
+    ("cpu_ms_per_call", false),
+    ("cpu_ms_per_second", false),
+    ("wall_ms_per_call", false),
+    ("message_bytes", false),
+    ("calls_in_flight", false),
+    ("log_lines_per_second", false),
+];
+
+/// What each limit but the memory may be; the same as in its schema.
+const RANGES: &[(&str, u64, u64)] = &[
+    ("cpu_ms_per_call", 1, MAX_LIMIT_MS as u64),
+    ("cpu_ms_per_second", 1, 1000),
+    ("wall_ms_per_call", 1, MAX_LIMIT_MS as u64),
+    ("message_bytes", 1024, MAX_MESSAGE_BYTES as u64),
+    ("calls_in_flight", 1, 1024),
+    ("log_lines_per_second", 1, 10_000),
+];
 
 fn component(check: &mut Check, mpkg: &At<'_>) {
     if let Some(at) = mpkg.get("component")

@@ -28,7 +28,7 @@ pub(super) fn bridge() -> Bridge {
         })
         .immediate("clock.monotonic", |caller, _: Nothing| {
             // Counted from the launch: the host's own uptime is nobody's business.
-            let since = caller.session.launched.elapsed();
+            let since = caller.session.life.age();
             Ok(Monotonic { nanos: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX) })
         })
 }

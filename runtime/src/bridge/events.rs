@@ -72,7 +72,7 @@ pub(super) fn bridge() -> Bridge {
     Bridge::new("events")
         .immediate("events.publish", |caller, Publish { topic, data }: Publish| {
             check_topic(&topic)?;
-            let id = caller.session.topics.next_id(caller.session.id);
+            let id = caller.session.topics.next_id(caller.session.life.id);
             caller.session.notifications.send(Notification::Event { topic, data, id: id.clone() });
             Ok(Published { id })
         })

@@ -11,6 +11,7 @@ mod storage;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -22,7 +23,6 @@ use crate::rpc::RpcError;
 use crate::session::Session;
 
 pub(crate) use events::Topics;
-pub(crate) use log::LogLimiter;
 
 type Answer = Result<String, RpcError>;
 type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -59,6 +59,7 @@ pub(crate) enum Handler {
 pub struct Bridge {
     permission: String,
     methods: BTreeMap<String, Arc<Handler>>,
+    rates: BTreeMap<String, NonZeroU32>,
     misplaced: Option<String>,
 }
 
@@ -74,7 +75,12 @@ impl std::fmt::Debug for Bridge {
 impl Bridge {
     /// A bridge behind `permission`: one of the vocabulary, or an embedder's own, `host.<name>`.
     pub fn new(permission: impl Into<String>) -> Self {
-        Self { permission: permission.into(), methods: BTreeMap::new(), misplaced: None }
+        Self {
+            permission: permission.into(),
+            methods: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            misplaced: None,
+        }
     }
 
     /// The permission that every method here needs.
@@ -120,6 +126,14 @@ impl Bridge {
         )
     }
 
+    /// Lets an instance call `method` so many times a second and no more: it is answered
+    /// [`BUSY`](crate::rpc::code::BUSY) then. A host's [`Policy::rates`](crate::Policy::rates) outranks this.
+    #[must_use]
+    pub fn rate(mut self, method: impl Into<String>, per_second: NonZeroU32) -> Self {
+        self.rates.insert(method.into(), per_second);
+        self
+    }
+
     fn add(mut self, name: String, handler: Handler) -> Self {
         let fits = if self.permission.starts_with("host.") {
             permission::host_permission_for_method(&name).as_deref() == Some(self.permission.as_str())
@@ -138,8 +152,12 @@ impl Bridge {
         self.misplaced.as_deref()
     }
 
-    pub(crate) fn into_methods(self) -> impl Iterator<Item = (String, Arc<Handler>)> {
-        self.methods.into_iter()
+    pub(crate) fn into_methods(self) -> impl Iterator<Item = (String, Arc<Handler>, Option<NonZeroU32>)> {
+        let rates = self.rates;
+        self.methods.into_iter().map(move |(method, handler)| {
+            let rate = rates.get(&method).copied();
+            (method, handler, rate)
+        })
     }
 }
 
@@ -184,7 +202,7 @@ impl Caller {
 
     /// The id of the instance, unique within this host's run.
     pub fn instance(&self) -> u64 {
-        self.session.id
+        self.session.life.id
     }
 }
 

@@ -17,6 +17,24 @@
 /// | `loop…` | calls method `…` of interface 0 with the parameters 1000 times, then answers with them |
 /// | other | error −32601 |
 pub fn component(interfaces: &[&str]) -> String {
+    write(interfaces, "")
+}
+
+/// The same, but it tells interface 0 of each lifecycle event it hears of, by calling `seen.event` with the event's
+/// name, and answers each with a state to keep.
+pub fn watched(interfaces: &[&str]) -> String {
+    let lifecycle = r#"
+      (if (i32.eq (local.get $head) (i32.const 0x6566696c)) (then ;; life
+        (i32.store8 (i32.const 2048) (i32.const 34))
+        (memory.copy (i32.const 2049) (local.get $m) (local.get $ml))
+        (i32.store8 (i32.add (i32.const 2049) (local.get $ml)) (i32.const 34))
+        (call $c0 (i32.const 1120) (i32.const 10) (i32.const 2048) (i32.add (local.get $ml) (i32.const 2))
+          (i32.const 16))
+        (return (call $ok (i32.const 1136) (i32.const 18)))))"#;
+    write(interfaces, lifecycle)
+}
+
+fn write(interfaces: &[&str], lifecycle: &str) -> String {
     let mut imports = String::new();
     let mut lowered = String::new();
     let mut given = String::new();
@@ -94,6 +112,8 @@ pub fn component(interfaces: &[&str]) -> String {
     (data (i32.const 1024) "\22refused\22")
     (data (i32.const 1040) "no such method")
     (data (i32.const 1100) "log.write")
+    (data (i32.const 1120) "seen.event")
+    (data (i32.const 1136) "{{\22state\22:{{\22n\22:17}}}}")
     (func $ok (param $ptr i32) (param $len i32) (result i32)
       (i32.store8 (i32.const 16) (i32.const 0))
       (i32.store (i32.const 20) (local.get $ptr))
@@ -128,7 +148,7 @@ pub fn component(interfaces: &[&str]) -> String {
         (memory.fill (i32.const 65536) (i32.const 0x20) (i32.const 8388608))
         (return (call $ok (i32.const 65536) (i32.const 8388608)))))
       (if (i32.eq (local.get $head) (i32.const 0x6f6f6c66)) (then {flood})) ;; flood
-      (if (i32.eq (local.get $head) (i32.const 0x706f6f6c)) (then {looped})) ;; loop
+      (if (i32.eq (local.get $head) (i32.const 0x706f6f6c)) (then {looped})) ;; loop{lifecycle}
       (call $no))
     (func $no (result i32)
       (i32.store8 (i32.const 16) (i32.const 1))

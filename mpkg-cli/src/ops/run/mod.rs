@@ -176,8 +176,9 @@ fn build_host(
 ) -> Outcome<Host> {
     let mut policy = Policy::default();
     if let Some(bytes) = plan.memory {
-        policy.memory_default = bytes;
-        policy.memory_ceiling = bytes;
+        policy.limits.memory_bytes = bytes;
+        policy.ceilings.memory_bytes = bytes;
+        policy.memory_bytes = policy.memory_bytes.max(bytes.saturating_mul(2));
     }
     let automatic =
         if package.component_size > LARGE_COMPONENT { Compiler::Winch } else { Compiler::Cranelift };

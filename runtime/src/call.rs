@@ -1,0 +1,232 @@
+//! One call into an app, under all its limits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use wasmtime::Store;
+use wasmtime::component::TypedFunc;
+
+use crate::error::CallError;
+use crate::guest::Guest;
+use crate::heavy::{HeavyThreads, Unstoppable};
+use crate::limits::Limit;
+use crate::link::WireError;
+use crate::notify::Notification;
+use crate::rpc::{RpcError, code};
+use crate::session::Session;
+use crate::stop::StopReason;
+use crate::supervisor::{Ended, supervise};
+use crate::trap;
+
+/// The type of the guest's one export, `handle`.
+pub(crate) type HandleFunc = TypedFunc<(String, String), (Result<String, WireError>,)>;
+
+/// What a call needs; gone as soon as the instance ends.
+pub(crate) struct Running {
+    pub(crate) store: Store<Guest>,
+    pub(crate) handle: HandleFunc,
+}
+
+/// A running instance, shared by its handles.
+pub(crate) struct Shared {
+    pub(crate) session: Arc<Session>,
+    running: Arc<Mutex<Option<Running>>>,
+    in_flight: AtomicU32,
+    pub(crate) runtime: Handle,
+    heavy: Arc<HeavyThreads>,
+    /// Set when its figures were handed to its host, once, after its end.
+    kept: AtomicBool,
+    /// Held while the app is being shown, hidden or unloaded: one change at a time.
+    pub(crate) turn: Mutex<()>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        running: Running,
+        runtime: Handle,
+        heavy: Arc<HeavyThreads>,
+    ) -> Arc<Self> {
+        let shared = Arc::new(Self {
+            session,
+            running: Arc::new(Mutex::new(Some(running))),
+            in_flight: AtomicU32::new(0),
+            runtime,
+            heavy,
+            kept: AtomicBool::new(false),
+            turn: Mutex::new(()),
+        });
+        shared.session.life.bind(&shared);
+        shared
+    }
+
+    /// Says why the instance ended, if that is news, and frees its memory if it is idle. Else the call that runs in it,
+    /// which the switch has interrupted, does.
+    pub(crate) fn ended(&self, news: Option<StopReason>) {
+        if let Some(reason) = news {
+            self.session.notifications.send(Notification::Stopped { reason });
+        }
+        self.bury();
+    }
+
+    /// Frees the store of an instance that has ended, if nobody is in it. Who is in it calls this when done.
+    fn bury(&self) {
+        if let Ok(mut running) = self.running.try_lock() {
+            drop(running.take());
+            drop(running);
+            self.close();
+        }
+    }
+
+    fn close(&self) {
+        let session = &self.session;
+        if !self.kept.swap(true, Ordering::AcqRel) {
+            session.seat.release();
+            session.life.keep(&session.metrics.snapshot(&session.ledger, &session.meter));
+        }
+        session.life.bury();
+    }
+
+    pub(crate) fn stopped(&self) -> CallError {
+        let life = &self.session.life;
+        let reason = life.switch.reason().cloned().unwrap_or(StopReason::Unloaded);
+        CallError::Stopped { app_id: life.app_id.clone(), reason }
+    }
+
+    /// True while no call runs or waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) == 0
+    }
+
+    /// Calls the app's `handle`. Calls queue: one runs at a time.
+    pub(crate) async fn call(self: &Arc<Self>, method: &str, params: String) -> Result<String, CallError> {
+        let session = &self.session;
+        let limit = session.limits.message_bytes;
+        let bytes = method.len() + params.len();
+        if bytes > limit {
+            session.metrics.hit(Limit::Message);
+            return Err(RpcError::too_large("The message", bytes, limit).into());
+        }
+        let place = InFlight::enter(self)?;
+        let guard = match self.running.clone().try_lock_owned() {
+            Ok(guard) => guard,
+            Err(_) => tokio::select! {
+                biased;
+                () = session.life.switch.gone.cancelled() => return Err(self.stopped()),
+                guard = self.running.clone().lock_owned() => guard,
+            },
+        };
+        let call = Box::pin(run_to_end(place, guard, method.to_owned(), params));
+        match Unstoppable::new(call, &session.meter, &self.runtime, &self.heavy).await {
+            Some(outcome) => outcome,
+            None => {
+                session.life.stop(StopReason::Crashed {
+                    method: method.to_owned(),
+                    trap: "the host failed while it ran".into(),
+                });
+                Err(self.stopped())
+            }
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let life = &self.session.life;
+        life.switch.kill(StopReason::Unloaded);
+        self.close();
+    }
+}
+
+/// A place among the calls that an instance has in flight.
+struct InFlight(Arc<Shared>);
+
+impl InFlight {
+    fn enter(shared: &Arc<Shared>) -> Result<Self, CallError> {
+        let limit = shared.session.limits.calls_in_flight;
+        if shared.in_flight.fetch_add(1, Ordering::AcqRel) >= limit {
+            shared.in_flight.fetch_sub(1, Ordering::AcqRel);
+            shared.session.metrics.hit(Limit::CallsInFlight);
+            let message = format!("{limit} calls are waiting for this app already.");
+            return Err(RpcError::new(code::BUSY, message).with_limit(Limit::CallsInFlight).into());
+        }
+        Ok(Self(shared.clone()))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Runs one call. The store is taken out and put back only after a call that ended well, so that a guest that was
+/// interrupted anywhere, by whatever dropped this future, is never entered again.
+async fn run_to_end(
+    place: InFlight,
+    mut guard: OwnedMutexGuard<Option<Running>>,
+    method: String,
+    params: String,
+) -> Result<String, CallError> {
+    let shared = &*place.0;
+    let session = &shared.session;
+    let switch = &session.life.switch;
+    let Some(mut running) = guard.take() else { return Err(shared.stopped()) };
+    let Some(_hold) = session.ledger.hold(method.len() + params.len()) else {
+        *guard = Some(running);
+        session.metrics.hit(Limit::Memory);
+        let error = RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
+        return Err(error.with_limit(Limit::Memory).into());
+    };
+    session.ledger.forgive();
+    session.meter.start_call();
+    running.store.set_epoch_deadline(1);
+    let name = method.clone();
+    let started = Instant::now();
+    let call = running.handle.call_async(&mut running.store, (method, params));
+    let ended = supervise(call, switch, &session.meter, session.limits.wall_per_call).await;
+    let (answer, stop) = match ended {
+        Ended::Finished(Ok((answer,))) => (Some(answer), None),
+        Ended::Finished(Err(error)) => (None, Some(trap::reason(&error, session, &name))),
+        Ended::Killed => (None, None),
+        Ended::WallBudget => {
+            (None, Some(StopReason::Wall { method: name, limit: session.limits.wall_per_call }))
+        }
+    };
+    let failed = !matches!(answer, Some(Ok(_)));
+    session.metrics.record_call(failed, started.elapsed(), session.meter.used());
+    match answer {
+        // A kill that came while the last instructions ran holds all the same.
+        Some(answer) if switch.reason().is_none() => {
+            *guard = Some(running);
+            drop(guard);
+            // A kill between the check and here found the store taken, and left it to this call.
+            if switch.reason().is_some() {
+                shared.bury();
+            }
+            let limit = session.limits.message_bytes;
+            match answer {
+                Ok(text) if text.len() > limit => {
+                    session.metrics.hit(Limit::Message);
+                    Err(RpcError::too_large("The answer", text.len(), limit).into())
+                }
+                Ok(text) => Ok(text),
+                Err(error) => Err(CallError::Rpc(error.into())),
+            }
+        }
+        _ => {
+            drop(running);
+            drop(guard);
+            let reason = stop.unwrap_or(StopReason::Unloaded);
+            if let Some(limit) = reason.limit() {
+                session.metrics.hit(limit);
+            }
+            session.life.stop(reason);
+            shared.bury();
+            Err(shared.stopped())
+        }
+    }
+}

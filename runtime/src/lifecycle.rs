@@ -1,0 +1,158 @@
+//! Shown, hidden, unloaded: what a host does with an app as its user comes and goes, and what the app is told.
+//!
+//! Source: the states of the [W3C MiniApp Lifecycle](https://www.w3.org/TR/miniapp-lifecycle/).
+
+use std::time::Duration;
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::error::CallError;
+use crate::instance::Instance;
+use crate::life::State;
+use crate::rpc::code;
+use crate::stop::StopReason;
+
+/// The key of the app's own storage under which what it leaves behind is kept.
+const STATE_KEY: &str = "lifecycle.state";
+/// The longest state an app may leave behind, in bytes of JSON text.
+const STATE_BYTES: usize = 64 * 1024;
+
+impl Instance {
+    /// Puts the app in front of the user: it may run, has its permissions that last while in use, and is told
+    /// `lifecycle.shown`. Nothing happens if it is shown already.
+    ///
+    /// # Errors
+    /// As for [`Instance::call`].
+    pub async fn show(&self) -> Result<(), CallError> {
+        let _turn = self.shared.turn.lock().await;
+        let life = &self.shared.session.life;
+        match life.state() {
+            State::Launched | State::Hidden => {}
+            State::Launching | State::Shown => return Ok(()),
+            State::Unloaded | State::Error => return Err(self.shared.stopped()),
+        }
+        life.enter(State::Shown);
+        life.switch.resume();
+        self.tell("lifecycle.shown", "{}".into()).await.map(drop)
+    }
+
+    /// Takes the app out of the user's sight: it is told `lifecycle.hidden`, what it answers as `state` is kept for its
+    /// next launch, and it is held still wherever it is then (unless [`Policy::suspend_hidden`] is off). An app that
+    /// takes longer than [`Policy::grace`] is held still all the same.
+    ///
+    /// [`Policy::suspend_hidden`]: crate::Policy::suspend_hidden
+    /// [`Policy::grace`]: crate::Policy::grace
+    ///
+    /// # Errors
+    /// As for [`Instance::call`].
+    pub async fn hide(&self) -> Result<(), CallError> {
+        let _turn = self.shared.turn.lock().await;
+        let session = &self.shared.session;
+        match session.life.state() {
+            State::Launched | State::Shown => {}
+            State::Launching | State::Hidden => return Ok(()),
+            State::Unloaded | State::Error => return Err(self.shared.stopped()),
+        }
+        session.life.enter(State::Hidden);
+        let told = self.tell_in_time("lifecycle.hidden", "{}".into()).await;
+        if session.suspend_hidden {
+            session.life.switch.suspend();
+        }
+        told
+    }
+
+    /// Tells the app `lifecycle.unloaded`, keeps what it answers as `state`, and ends it.
+    pub async fn unload(&self) {
+        self.unload_because(StopReason::Unloaded).await;
+    }
+
+    pub(crate) async fn unload_because(&self, reason: StopReason) {
+        let _turn = self.shared.turn.lock().await;
+        let life = &self.shared.session.life;
+        if life.switch.reason().is_none() {
+            life.switch.resume();
+            let params = json!({ "reason": reason.label() }).to_string();
+            let _ = self.tell_in_time("lifecycle.unloaded", params).await;
+        }
+        life.stop(reason);
+    }
+
+    /// What the app is told when it starts: for whom, and what it left behind when it was last hidden or unloaded.
+    pub(crate) async fn launched(&self) -> Result<(), CallError> {
+        let session = &self.shared.session;
+        let left = self.left_behind().await;
+        let user = &session.identity.user;
+        let params = match &left {
+            Some(state) => json!({ "user": user, "reason": "restore", "state": state }),
+            None => json!({ "user": user, "reason": "launch" }),
+        };
+        self.tell("lifecycle.launched", params.to_string()).await.map(drop)
+    }
+
+    async fn tell_in_time(&self, method: &str, params: String) -> Result<(), CallError> {
+        let grace: Duration = self.shared.session.grace;
+        match tokio::time::timeout(grace, self.tell(method, params)).await {
+            Ok(Ok(Some(answer))) => {
+                self.keep(&answer).await;
+                Ok(())
+            }
+            Ok(Ok(None)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                tracing::warn!(app = %self.app_id(), method, "the app took too long to handle this");
+                Ok(())
+            }
+        }
+    }
+
+    /// A notification; its answer if it has one. An app without a handler for it is not disturbed.
+    async fn tell(&self, method: &str, params: String) -> Result<Option<String>, CallError> {
+        match self.shared.call(method, params).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(CallError::Rpc(error)) if error.code == code::METHOD_NOT_FOUND => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps the `state` of an answer in the app's own storage, within its permission and quota.
+    async fn keep(&self, answer: &str) {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            state: Box<RawValue>,
+        }
+        let Ok(Answer { state }) = serde_json::from_str::<Answer>(answer) else { return };
+        if state.get().len() > STATE_BYTES || !self.may_store() {
+            tracing::warn!(app = %self.app_id(), bytes = state.get().len(), "the app's state is not kept");
+            return;
+        }
+        let session = self.shared.session.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            let of = session.namespace();
+            match state.get() {
+                "null" => session.data.kv_delete(&of, STATE_KEY).map(drop).map_err(|e| e.to_string()),
+                text => session
+                    .data
+                    .kv_set(&of, STATE_KEY, text, session.storage_quota)
+                    .map_err(|error| error.to_string()),
+            }
+        });
+        if let Ok(Err(error)) = kept.await {
+            tracing::warn!(app = %self.app_id(), %error, "the app's state is not kept");
+        }
+    }
+
+    async fn left_behind(&self) -> Option<Box<RawValue>> {
+        if !self.may_store() {
+            return None;
+        }
+        let session = self.shared.session.clone();
+        let text = tokio::task::spawn_blocking(move || session.data.kv_get(&session.namespace(), STATE_KEY));
+        RawValue::from_string(text.await.ok()?.ok()??).ok()
+    }
+
+    fn may_store(&self) -> bool {
+        let permissions = &self.shared.session.permissions;
+        permissions.index_of("storage").is_some_and(|index| permissions.is_effective(index))
+    }
+}

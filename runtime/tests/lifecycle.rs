@@ -1,0 +1,158 @@
+//! An app is told of its life, held still while nobody looks, and given back what it left behind.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{APP, Package, TestHost, call, host_with, puppet};
+use miniapp_runtime::{
+    Bridge, CallError, Limits, Policy, State, StaticPermissions, StopReason, rpc::RpcError,
+};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+type Seen = Arc<Mutex<Vec<String>>>;
+
+/// A host that hears of every lifecycle event its apps hear of.
+fn watching(
+    settings: impl FnOnce(miniapp_runtime::HostBuilder) -> miniapp_runtime::HostBuilder,
+) -> (TestHost, Seen) {
+    let seen = Seen::default();
+    let log = seen.clone();
+    let bridge = Bridge::new("host.seen").immediate("seen.event", move |_, event: String| {
+        log.lock().unwrap().push(event.trim_start_matches("lifecycle.").to_owned());
+        Ok::<_, RpcError>(())
+    });
+    let host = host_with(|b| settings(b.permissions(StaticPermissions::allow_all()).bridge(bridge)));
+    (host, seen)
+}
+
+fn watched(permissions: &[&'static str]) -> Package {
+    let interfaces: Vec<_> =
+        permissions.iter().map(|p| mpkg_manifest::permission::interface_for(p).unwrap()).collect();
+    Package { component: wat::parse_str(puppet::watched(&interfaces)).unwrap(), ..Package::with(permissions) }
+        .required()
+}
+
+fn events(seen: &Seen) -> Vec<String> {
+    std::mem::take(&mut *seen.lock().unwrap())
+}
+
+#[tokio::test]
+async fn every_state_is_told_once_and_in_order() {
+    let (host, seen) = watching(|b| b);
+    let app = host.run(&watched(&["host.seen"])).await;
+    assert_eq!((app.state(), events(&seen)), (State::Launched, vec!["launched".into()]));
+    app.show().await.unwrap();
+    app.show().await.unwrap();
+    assert_eq!((app.state(), events(&seen)), (State::Shown, vec!["shown".into()]));
+    app.hide().await.unwrap();
+    app.hide().await.unwrap();
+    assert_eq!((app.state(), events(&seen)), (State::Hidden, vec!["hidden".into()]));
+    app.show().await.unwrap();
+    assert_eq!((app.state(), events(&seen)), (State::Shown, vec!["shown".into()]));
+    app.unload().await;
+    assert_eq!((app.state(), events(&seen)), (State::Unloaded, vec!["unloaded".into()]));
+    assert_eq!(app.show().await.unwrap_err().code(), "MPKG-H21");
+}
+
+#[tokio::test]
+async fn a_hidden_app_is_not_called_unless_the_host_says_so() {
+    let (host, _) = watching(|b| b);
+    let app = host.run(&watched(&["host.seen"])).await;
+    app.hide().await.unwrap();
+    let refused = app.call::<Value>("echo", &json!({})).await.unwrap_err();
+    assert!(matches!(refused, CallError::Suspended { .. }), "{refused}");
+    app.show().await.unwrap();
+    assert_eq!(call(&app, "echo", json!([1])).await, Ok(json!([1])));
+
+    let (host, _) = watching(|b| b.policy(Policy { suspend_hidden: false, ..Policy::default() }));
+    let app = host.run(&watched(&["host.seen"])).await;
+    app.hide().await.unwrap();
+    assert_eq!(call(&app, "echo", json!([2])).await, Ok(json!([2])));
+}
+
+/// A call that is under way when its app is hidden is held where it is, its clock with it, and goes on when shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_call_is_held_still_and_goes_on() {
+    let (arrived, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (a, g) = (arrived.clone(), gate.clone());
+    let wait = Bridge::new("host.wait").method("wait.once", move |_, _: Value| {
+        let (a, g) = (a.clone(), g.clone());
+        async move {
+            a.notify_one();
+            g.notified().await;
+            Ok::<_, RpcError>("done")
+        }
+    });
+    let grace = Duration::from_millis(20);
+    let (host, _) = watching(|b| b.bridge(wait).policy(Policy { grace, ..Policy::default() }));
+    let app = host.run(&Package::with(&["host.wait"])).await;
+    let waiting = tokio::spawn({
+        let app = app.clone();
+        async move { app.call::<Value>("0wait.once", &json!({})).await }
+    });
+    arrived.notified().await;
+    app.hide().await.unwrap();
+    gate.notify_one();
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!waiting.is_finished(), "a hidden guest went on");
+    app.show().await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), json!("done"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spinning_guest_is_held_still_and_can_be_killed_there() {
+    let long = Duration::from_secs(600);
+    let limits = Limits { cpu_per_call: long, cpu_per_second: long, wall_per_call: long, ..Limits::PHONE };
+    let grace = Duration::from_millis(20);
+    let (host, _) = watching(|b| b.policy(Policy { limits, ceilings: limits, grace, ..Policy::default() }));
+    let app = host.run(&Package::default()).await;
+    let spinning = tokio::spawn({
+        let app = app.clone();
+        async move { app.call::<Value>("spin", &json!({})).await }
+    });
+    while app.metrics().memory_bytes.is_multiple_of(65536) {
+        tokio::task::yield_now().await;
+    }
+    app.hide().await.unwrap();
+    assert!(app.kill("test"));
+    let error = spinning.await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Stopped { reason: StopReason::Killed { .. }, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_an_app_leaves_behind_comes_back_at_its_next_launch() {
+    let (host, _) = watching(|b| b);
+    let package = watched(&["host.seen", "storage"]);
+    let app = host.run(&package).await;
+    app.hide().await.unwrap();
+    app.kill("the phone was dropped");
+    app.stopped().await;
+    // Kept with the app's own data: another user's instance does not see it.
+    let own = host.launch(APP, "ann").await.unwrap();
+    let kept = call(&own, "1storage.get", json!({ "key": "lifecycle.state" })).await.unwrap();
+    assert_eq!(kept, json!({ "found": true, "value": { "n": 17 } }));
+    let other = host.launch(APP, "bob").await.unwrap();
+    let none = call(&other, "1storage.get", json!({ "key": "lifecycle.state" })).await.unwrap();
+    assert_eq!(none["found"], json!(false));
+}
+
+#[tokio::test]
+async fn the_next_instance_is_told_why_the_last_one_failed() {
+    let (host, seen) = watching(|b| b);
+    let app = host.run(&watched(&["host.seen"])).await;
+    app.call::<Value>("crash", &json!({})).await.unwrap_err();
+    assert_eq!(app.state(), State::Error);
+    events(&seen);
+    let next = host.launch(APP, "ann").await.unwrap();
+    assert_eq!(events(&seen), ["launched", "error"]);
+    next.kill("an order is no failure");
+    host.launch(APP, "ann").await.unwrap();
+    assert_eq!(events(&seen), ["launched"]);
+}
