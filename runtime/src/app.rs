@@ -9,7 +9,7 @@ use crate::broker::Declared;
 use crate::data::Installed;
 use crate::error::LaunchError;
 use crate::guest::Guest;
-use crate::link::Registry;
+use crate::link::{Endpoints, Registry};
 use crate::policy::Policy;
 
 /// One version of one app, shared by its instances.
@@ -17,6 +17,7 @@ pub(crate) struct App {
     pub(crate) installed: Installed,
     pub(crate) name: String,
     pub(crate) declared: Arc<[Declared]>,
+    pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) memory_cap: u64,
     pub(crate) storage_quota: u64,
     pub(crate) pre: InstancePre<Guest>,
@@ -29,7 +30,7 @@ pub(crate) fn declared(manifest: &Manifest) -> Arc<[Declared]> {
     let declare = |wanted: &mpkg_manifest::PermissionRequest| Declared {
         name: wanted.name.clone(),
         required: !manifest.is_optional(wanted.name.as_str()),
-        reason: manifest.reason(wanted.name.as_str()).map(str::to_owned),
+        reasons: manifest.reasons(wanted.name.as_str()),
         scope: scopes.get(wanted.name.as_str()).cloned().unwrap_or(ScopeValue::None),
     };
     manifest.req_permissions.iter().map(declare).collect()

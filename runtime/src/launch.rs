@@ -11,9 +11,9 @@ use wasmtime::AsContextMut;
 
 use crate::app::{self, App};
 use crate::bridge::{LogLimiter, Topics};
-use crate::broker::{self, Permissions};
+use crate::broker;
 use crate::budget::Ledger;
-use crate::data::{Installed, Namespace};
+use crate::data::Installed;
 use crate::error::{CallError, LaunchError};
 use crate::guest;
 use crate::host::{AppCell, Host, Inner};
@@ -115,7 +115,8 @@ fn load(inner: &Inner, installed: Installed) -> Result<App, LaunchError> {
     let (code, _origin) = inner.native.load(&inner.engine, &installed.digest, component).map_err(unusable)?;
     let kind = code.component_type();
     let wasi = kind.imports(&inner.engine).any(|(name, _)| name.starts_with("wasi:"));
-    let linker = inner.registry.linker(&inner.engine, &declared, wasi).map_err(unusable)?;
+    let endpoints = Arc::new(inner.registry.endpoints(&declared));
+    let linker = endpoints.linker(&inner.engine, &declared, wasi).map_err(unusable)?;
     let pre = linker.instantiate_pre(&code).map_err(unusable)?;
     let app_export =
         kind.exports(&inner.engine).map(|(name, _)| name).find(|name| name.starts_with(APP_EXPORT));
@@ -126,12 +127,13 @@ fn load(inner: &Inner, installed: Installed) -> Result<App, LaunchError> {
             app_id: app_id.clone(),
             reason: "it exports no `handle`".into(),
         })?;
-    Ok(App { name: manifest.name.to_string(), installed, declared, memory_cap, storage_quota, pre, handle })
+    let name = manifest.name.to_string();
+    Ok(App { name, installed, declared, endpoints, memory_cap, storage_quota, pre, handle })
 }
 
 fn session(inner: &Inner, app: &App, user: &str) -> Result<Arc<Session>, LaunchError> {
-    let of = Namespace { user: user.to_owned(), owner: app.installed.owner() };
-    let permissions = Permissions::load(app.declared.clone(), &of, &inner.data, &inner.policy)?;
+    let of = app.installed.namespace(user);
+    let permissions = inner.broker.admit(&of, app.declared.clone(), &inner.policy)?;
     Ok(Arc::new(Session {
         id: inner.next_instance.fetch_add(1, Ordering::Relaxed),
         identity: Identity {
@@ -139,10 +141,12 @@ fn session(inner: &Inner, app: &App, user: &str) -> Result<Arc<Session>, LaunchE
             app_name: app.name.clone(),
             publisher: app.installed.publisher.clone(),
             version: app.installed.version.clone(),
+            release_seq: app.installed.release_seq,
             user: user.to_owned(),
         },
         permissions,
-        provider: inner.provider.clone(),
+        broker: inner.broker.clone(),
+        endpoints: app.endpoints.clone(),
         data: inner.data.clone(),
         storage_quota: app.storage_quota,
         message_bytes: inner.policy.message_bytes,
