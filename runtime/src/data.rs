@@ -161,6 +161,12 @@ impl Data {
         Self::with(db, folder)
     }
 
+    /// On another kind of disk.
+    #[cfg(test)]
+    pub(crate) fn on(disk: impl redb::StorageBackend, folder: &Path) -> Result<Self, DataError> {
+        Self::with(Database::builder().create_with_backend(disk)?, folder)
+    }
+
     /// Makes the tables that a new database lacks.
     fn with(db: Database, folder: &Path) -> Result<Self, DataError> {
         let txn = db.begin_write()?;
