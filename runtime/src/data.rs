@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use grants::GRANTS;
 
-pub use audit::{AuditOutcome, AuditPage, AuditRecord, Decider};
 pub(crate) use audit::unix_ms;
+pub use audit::{AuditOutcome, AuditPage, AuditRecord, Decider};
 pub(crate) use grants::{Records, StoredDecision, StoredGrant};
 
 /// app id → [`Installed`] as JSON.

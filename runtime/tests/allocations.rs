@@ -25,7 +25,8 @@ async fn an_allowed_call_is_authorized_without_allocating() {
     let app = host.run(&Package::with(&["cart.read", "cart.write"])).await;
     assert!(host.grant("ann", APP, "cart.read").unwrap());
     app.authorize("cart.checkout").await.unwrap();
-    for (what, method) in [("granted", "cart.get"), ("until a time", "cart.checkout"), ("free", "log.write")] {
+    for (what, method) in [("granted", "cart.get"), ("until a time", "cart.checkout"), ("free", "log.write")]
+    {
         let mut allowed = 0;
         let counted = measure(|| {
             for _ in 0..1000 {

@@ -113,7 +113,10 @@ async fn nothing_granted_nothing_done_and_each_permission_opens_its_own_methods_
                     assert_eq!(done, BTreeMap::from([((*method).to_owned(), 2)]), "{method}");
                 } else {
                     assert_eq!(outcome, Err(code::PERMISSION_DENIED), "{method} with {granted:?}");
-                    assert!(effects.lock().unwrap().is_empty(), "{method} had an effect before it was denied");
+                    assert!(
+                        effects.lock().unwrap().is_empty(),
+                        "{method} had an effect before it was denied"
+                    );
                 }
                 reached += 1;
             }
@@ -139,8 +142,11 @@ async fn what_is_not_declared_is_not_linked_and_not_dispatched() {
             let denied = each_way(&app, &interfaces, permission, method).await;
             assert_eq!(denied, Err(code::PERMISSION_DENIED), "{method}");
         }
-        let importing =
-            Package { code: code_, component: wat(&[interface_for(permission).unwrap()]), ..Package::default() };
+        let importing = Package {
+            code: code_,
+            component: wat(&[interface_for(permission).unwrap()]),
+            ..Package::default()
+        };
         host.install(importing.signed()).await.unwrap();
         let launched = host.launch(APP, "ann").await;
         assert!(matches!(launched, Err(LaunchError::Unusable { .. })), "{permission} is linked");
@@ -152,7 +158,9 @@ async fn what_is_not_declared_is_not_linked_and_not_dispatched() {
 async fn what_is_not_there_is_not_found_on_any_transport() {
     let (host, _) = counting(|builder| builder.permissions(StaticPermissions::allow_all()));
     let app = host.run(&package(&[]).0).await;
-    for method in ["", "log", "log.nothing", "cart.steal", "lifecycle.launched", "rpc.discover", "loyalty.other"] {
+    for method in
+        ["", "log", "log.nothing", "cart.steal", "lifecycle.launched", "rpc.discover", "loyalty.other"]
+    {
         assert_eq!(code_of(app.dispatch(method, "{}").await), Err(code::METHOD_NOT_FOUND), "{method}");
     }
     let bare = host_with(|builder| builder.permissions(StaticPermissions::allow_all()));

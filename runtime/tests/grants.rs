@@ -77,7 +77,9 @@ fn spawn_call(app: &Instance) -> tokio::task::JoinHandle<Result<Value, CallError
 
 #[tokio::test]
 async fn concurrent_uses_ask_once() {
-    for (decision, allowed) in [(Decision::AllowOnce, true), (Decision::Deny, false), (Decision::AllowAlways, true)] {
+    for (decision, allowed) in
+        [(Decision::AllowOnce, true), (Decision::Deny, false), (Decision::AllowAlways, true)]
+    {
         let a = asking(decision, Policy::default());
         let first = a.host.run(&Package::with(&["cart.write"])).await;
         let second = a.host.launch(APP, "ann").await.unwrap();
@@ -175,11 +177,16 @@ async fn a_question_that_nobody_waits_for_is_dropped() {
 #[tokio::test]
 async fn a_provider_that_panics_or_never_answers_has_not_granted_anything() {
     let panics = PromptPermissions::new(|_| async { panic!("a bug in a dialogue") });
-    let at_once = PromptPermissions::new(|_| -> std::future::Ready<Decision> { panic!("before it even waits") });
+    let at_once =
+        PromptPermissions::new(|_| -> std::future::Ready<Decision> { panic!("before it even waits") });
     let hosts = [
         host_with(|b| b.bridge(checkout()).permissions(panics)),
         host_with(|b| b.bridge(checkout()).permissions(at_once)),
-        asking(Decision::AllowAlways, Policy { prompt_timeout: Duration::from_millis(20), ..Policy::default() }).host,
+        asking(
+            Decision::AllowAlways,
+            Policy { prompt_timeout: Duration::from_millis(20), ..Policy::default() },
+        )
+        .host,
     ];
     for host in hosts {
         let app = host.run(&Package::with(&["cart.write"])).await;
@@ -229,7 +236,10 @@ async fn a_grant_runs_out_in_a_running_instance() {
     assert_eq!(asked.load(Ordering::SeqCst), 2, "what has run out is asked about again");
     assert_eq!(call(&app).await, Err("denied".into()));
     let told = audit(&host);
-    assert_eq!(told[1..], [(AuditOutcome::AskAgain, Decider::Expiry), (denied(Denial::Denied), Decider::Prompt)]);
+    assert_eq!(
+        told[1..],
+        [(AuditOutcome::AskAgain, Decider::Expiry), (denied(Denial::Denied), Decider::Prompt)]
+    );
 }
 
 #[tokio::test]
@@ -249,7 +259,11 @@ async fn the_audit_tells_every_decision_and_survives_the_host() {
     assert!(host.forget("ann", APP, "cart.write").unwrap());
     assert!(!host.forget("ann", APP, "cart.write").unwrap());
     assert_eq!(host.grants("ann", APP).unwrap(), []);
-    assert_eq!(call(&app).await, Err("blocked".into()), "forgotten: asked again, in the running instance too");
+    assert_eq!(
+        call(&app).await,
+        Err("blocked".into()),
+        "forgotten: asked again, in the running instance too"
+    );
     drop((app, host));
 
     let host = start();
@@ -270,7 +284,10 @@ async fn the_audit_tells_every_decision_and_survives_the_host() {
     let page = host.audit(2, 2).unwrap();
     assert_eq!(page.records.iter().map(|r| r.seq).collect::<Vec<_>>(), [3, 4]);
     let record = &page.records[0];
-    assert_eq!((record.user.as_str(), record.app_id.as_str(), record.version.as_str()), ("ann", APP, "1.0.0"));
+    assert_eq!(
+        (record.user.as_str(), record.app_id.as_str(), record.version.as_str()),
+        ("ann", APP, "1.0.0")
+    );
     assert_eq!((record.permission.as_str(), record.publisher.starts_with("mp1")), ("cart.write", true));
     assert_eq!((page.missed, host.audit(100, 9).unwrap().records.len()), (0, 0));
 }
@@ -292,7 +309,8 @@ async fn a_million_denied_calls_add_one_record() {
 #[tokio::test]
 async fn policy_and_manifest_are_told_apart_in_the_audit() {
     let policy = Policy { denied_permissions: vec!["cart.write".into()], ..Policy::default() };
-    let own = Bridge::new("host.wallet").method("wallet.drain", |_, _: Value| async { Ok::<_, RpcError>(()) });
+    let own =
+        Bridge::new("host.wallet").method("wallet.drain", |_, _: Value| async { Ok::<_, RpcError>(()) });
     let host = host_with(|b| {
         b.bridge(checkout()).bridge(own).policy(policy).permissions(StaticPermissions::allow_all())
     });
@@ -352,7 +370,8 @@ async fn the_reason_is_told_in_the_users_language() {
             assert_eq!(request.reasons.pick(Some(&german)).unwrap().0, "Zum Bezahlen");
             Decision::AllowOnce
         });
-        let host = host_with(|b| b.bridge(checkout()).permissions(provider).language(language.parse().unwrap()));
+        let host =
+            host_with(|b| b.bridge(checkout()).permissions(provider).language(language.parse().unwrap()));
         let mpkg = json!({ "reasons": { "de": { "cart.write": "Zum Bezahlen" } } });
         let app = host.run(&Package { mpkg, ..Package::with(&["cart.write"]) }).await;
         assert_eq!(call(&app).await, Ok(()));

@@ -37,7 +37,8 @@ impl Reasons {
         let translated = self.translated.iter().map(|(language, text)| (text.as_str(), Some(language)));
         let known: Vec<_> = own.into_iter().chain(translated).filter(|(_, known)| known.is_some()).collect();
         let tags = known.iter().filter_map(|(_, known)| known.map(Language::as_str));
-        let nearest = language.and_then(|language| language.lookup(tags)).and_then(|at| known.get(at).copied());
+        let nearest =
+            language.and_then(|language| language.lookup(tags)).and_then(|at| known.get(at).copied());
         nearest.or(own)
     }
 }

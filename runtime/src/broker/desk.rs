@@ -203,7 +203,10 @@ impl Broker {
                 None
             }
             Err(_elapsed) => {
-                tracing::warn!(permission = request.permission, "a question about a permission was not answered");
+                tracing::warn!(
+                    permission = request.permission,
+                    "a question about a permission was not answered"
+                );
                 None
             }
         }
@@ -332,7 +335,11 @@ impl Broker {
             let grant = StoredGrant { decision: StoredDecision::Allow, scope: scope.clone(), unix_ms };
             records.set_grant(&of, permission, &grant)?;
             let audit = app.audit(user, permission, wanted.scope.clone());
-            records.audit(AuditRecord { outcome: AuditOutcome::AllowedAlways, by: Decider::Host, ..audit })?;
+            records.audit(AuditRecord {
+                outcome: AuditOutcome::AllowedAlways,
+                by: Decider::Host,
+                ..audit
+            })?;
             Ok(Some((of, scope)))
         })?;
         let Some((of, scope)) = granted else { return Ok(false) };

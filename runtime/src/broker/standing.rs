@@ -178,7 +178,9 @@ impl Permissions {
 
     fn decide(&self, state: &mut State, index: u8, standing: Standing, scope: Option<&PermissionSet>) {
         let index = usize::from(index);
-        let (Some(slot), Some(wanted)) = (state.slots.get_mut(index), self.declared.get(index)) else { return };
+        let (Some(slot), Some(wanted)) = (state.slots.get_mut(index), self.declared.get(index)) else {
+            return;
+        };
         if matches!(slot.standing, Standing::Refused { by: Decider::Policy, .. }) {
             return;
         }

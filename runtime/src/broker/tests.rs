@@ -341,7 +341,9 @@ enum Step {
     Hide(usize),
     Show(usize),
     Pass(u64),
-    Update { reach: usize },
+    Update {
+        reach: usize,
+    },
     Relaunch(usize),
 }
 
@@ -414,7 +416,10 @@ async fn holds(steps: Vec<Step>, denied: Option<u8>) {
                 };
                 words[one].insert(index, word);
                 let lasts = !matches!(word, Word::Once { .. }) && decision != Some(Decision::Deny);
-                assert!(current || word == Word::No || !lasts, "recorded for a release nobody was asked about");
+                assert!(
+                    current || word == Word::No || !lasts,
+                    "recorded for a release nobody was asked about"
+                );
                 if lasts {
                     recorded.insert(index, word);
                     words.iter_mut().for_each(|words| drop(words.insert(index, word)));
