@@ -24,6 +24,7 @@ pub(crate) const ABI: &str = "MPKG-M21";
 pub(crate) const COMPONENT: &str = "MPKG-M22";
 pub(crate) const TARGET_BELOW_MIN: &str = "MPKG-M23";
 pub(crate) const SCOPE: &str = "MPKG-M24";
+pub(crate) const REASON_NOT_ASKED: &str = "MPKG-M25";
 pub(crate) const NO_REASON: &str = "MPKG-M50";
 pub(crate) const MISSPELT: &str = "MPKG-M51";
 pub(crate) const DEVICE_TYPE: &str = "MPKG-M52";

@@ -247,6 +247,13 @@ pub const RULES: &[Rule] = &[
               elsewhere.",
     },
     Rule {
+        code: "MPKG-M25",
+        title: "Reasons for what is asked for",
+        attack: "A translated reason that belongs to nothing is a typing error, and users of that language are then \
+                 asked in words they may not read.",
+        fix: "Ask for the permission in `req_permissions`, or correct its name in `mpkg.reasons`.",
+    },
+    Rule {
         code: "MPKG-M50",
         title: "A reason for what users worry about",
         attack: "Warning. A question without a reason is answered by habit.",

@@ -11,7 +11,7 @@ use crate::data::Installed;
 use crate::error::LaunchError;
 use crate::guest::Guest;
 use crate::limits::Limits;
-use crate::link::Registry;
+use crate::link::{Endpoints, Registry};
 
 /// One version of one app, shared by its instances.
 pub(crate) struct App {
@@ -19,6 +19,7 @@ pub(crate) struct App {
     pub(crate) name: String,
     pub(crate) declared: Arc<[Declared]>,
     pub(crate) limits: Limits,
+    pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) storage_quota: u64,
     pub(crate) pre: InstancePre<Guest>,
     pub(crate) handle: ComponentExportIndex,
@@ -45,7 +46,7 @@ pub(crate) fn declared(manifest: &Manifest) -> Arc<[Declared]> {
     let declare = |wanted: &mpkg_manifest::PermissionRequest| Declared {
         name: wanted.name.clone(),
         required: !manifest.is_optional(wanted.name.as_str()),
-        reason: manifest.reason(wanted.name.as_str()).map(str::to_owned),
+        reasons: manifest.reasons(wanted.name.as_str()),
         scope: scopes.get(wanted.name.as_str()).cloned().unwrap_or(ScopeValue::None),
     };
     manifest.req_permissions.iter().map(declare).collect()

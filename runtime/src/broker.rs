@@ -3,17 +3,22 @@
 //! Effective = the signed manifest ∩ the host's policy ∩ the user's grant. Every bridge call passes [`authorize`]
 //! before it has any effect; what is not explicitly effective is denied.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod clock;
+mod desk;
+mod live;
+mod standing;
 
-use mpkg_manifest::{PermissionName, PermissionSet, ScopeValue, permission};
+use mpkg_manifest::{PermissionName, PermissionSet, Reasons, ScopeValue, permission};
 
-use crate::data::{Data, DataError, Namespace, StoredDecision, StoredGrant};
-use crate::policy::Policy;
-use crate::provider::{Decision, PermissionRequest};
+use crate::data::Decider;
 use crate::rpc::{Denial, RpcError};
 use crate::session::Session;
+
+pub(crate) use desk::{Broker, Settings};
+pub(crate) use standing::Permissions;
+
+use desk::Asked;
+use standing::{Standing, Verdict};
 
 /// The most permissions a manifest may declare here: they are kept in one word.
 pub(crate) const DECLARED_LIMIT: usize = 64;
@@ -23,21 +28,25 @@ pub(crate) const DECLARED_LIMIT: usize = 64;
 pub(crate) struct Declared {
     pub(crate) name: PermissionName,
     pub(crate) required: bool,
-    pub(crate) reason: Option<String>,
+    pub(crate) reasons: Reasons,
     pub(crate) scope: ScopeValue,
 }
 
 impl Declared {
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.name.as_str()
     }
 
     /// The permission and its scope as a set of one: what a grant is recorded as and compared with.
     pub(crate) fn scope_set(&self) -> PermissionSet {
         let mut set = PermissionSet::default();
-        // A validated manifest's scopes are of the right kind; an empty set is a subset of nothing granted wrongly.
+        // A validated manifest's scopes are of the right kind; an empty set covers nothing.
         let _ = set.insert(self.name.clone(), self.scope.clone());
         set
+    }
+
+    fn is_covered_by(&self, granted: &PermissionSet) -> bool {
+        granted.get(self.name()).is_some_and(|limit| self.scope.is_within(limit))
     }
 }
 
@@ -52,110 +61,42 @@ pub(crate) enum Gate {
     Undeclared,
 }
 
-/// The permissions of one instance: an allow is one load and one test.
-#[derive(Debug)]
-pub(crate) struct Permissions {
-    declared: Arc<[Declared]>,
-    effective: AtomicU64,
-    /// Decisions against a permission, so that it is not asked about twice in a launch.
-    refused: Mutex<HashMap<u8, Denial>>,
-}
-
-impl Permissions {
-    /// Starts from what is recorded and what policy rules out.
-    pub(crate) fn load(
-        declared: Arc<[Declared]>,
-        of: &Namespace,
-        data: &Data,
-        policy: &Policy,
-    ) -> Result<Self, DataError> {
-        let permissions =
-            Self { declared, effective: AtomicU64::new(0), refused: Mutex::new(HashMap::new()) };
-        for (index, wanted) in (0u8..).zip(permissions.declared.iter()) {
-            if policy.denied_permissions.iter().any(|denied| denied == wanted.name()) {
-                permissions.refuse(index, Denial::Policy);
-                continue;
-            }
-            let Some(grant) = data.grant(of, wanted.name())? else { continue };
-            // A grant for a narrower scope is no grant for this one: it is asked about again.
-            let covered = wanted.scope_set().is_subset_of(&grant.scope);
-            match grant.decision {
-                StoredDecision::Allow if covered => permissions.allow(index),
-                StoredDecision::Allow => {}
-                StoredDecision::Block => permissions.refuse(index, Denial::Blocked),
-                StoredDecision::Revoked => permissions.refuse(index, Denial::Revoked),
-            }
-        }
-        Ok(permissions)
-    }
-
-    pub(crate) fn is_effective(&self, index: u8) -> bool {
-        let mask = 1u64.checked_shl(index.into()).unwrap_or(0);
-        self.effective.load(Ordering::Acquire) & mask != 0
-    }
-
-    fn allow(&self, index: u8) {
-        self.lock_refused().remove(&index);
-        self.effective.fetch_or(1u64.checked_shl(index.into()).unwrap_or(0), Ordering::AcqRel);
-    }
-
-    fn refuse(&self, index: u8, denial: Denial) {
-        self.effective.fetch_and(!1u64.checked_shl(index.into()).unwrap_or(0), Ordering::AcqRel);
-        self.lock_refused().insert(index, denial);
-    }
-
-    fn refusal(&self, index: u8) -> Option<Denial> {
-        self.lock_refused().get(&index).copied()
-    }
-
-    fn lock_refused(&self) -> std::sync::MutexGuard<'_, HashMap<u8, Denial>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn index_of(&self, permission: &str) -> Option<u8> {
-        (0u8..).zip(self.declared.iter()).find(|(_, d)| d.name() == permission).map(|(index, _)| index)
-    }
-
-    pub(crate) fn declared(&self) -> &Arc<[Declared]> {
-        &self.declared
-    }
-
-    /// The names that are effective now.
-    pub(crate) fn effective_names(&self) -> Vec<String> {
-        (0u8..)
-            .zip(self.declared.iter())
-            .filter(|(index, _)| self.is_effective(*index))
-            .map(|(_, declared)| declared.name().to_owned())
-            .collect()
-    }
-
-    /// Applies a grant or revocation to a running instance; policy's refusals stay.
-    pub(crate) fn apply(&self, permission: &str, allowed: bool) {
-        let Some(index) = self.index_of(permission) else { return };
-        match (allowed, self.refusal(index)) {
-            (true, Some(Denial::Policy)) => {}
-            (true, _) => self.allow(index),
-            (false, _) => self.refuse(index, Denial::Revoked),
-        }
+/// Whether `session` may pass `gate` without waiting for anybody. Allocates nothing.
+#[inline]
+pub(crate) fn is_open(session: &Session, gate: Gate) -> bool {
+    match gate {
+        Gate::Free => true,
+        Gate::Declared(index) => session.permissions.is_effective(index),
+        Gate::Undeclared => false,
     }
 }
 
 /// Decides whether `session` may pass `gate` now. The first word is the manifest's, then policy's, then the user's.
+///
+/// What was authorized is carried out to its end: a permission that is revoked while the call waits is missing from
+/// the next call on.
 #[inline]
 pub(crate) async fn authorize(session: &Session, gate: Gate, method: &str) -> Result<(), RpcError> {
+    if is_open(session, gate) {
+        return Ok(());
+    }
     match gate {
         Gate::Free => Ok(()),
-        Gate::Declared(index) if session.permissions.is_effective(index) => Ok(()),
         Gate::Declared(index) => ask_or_deny(session, index).await,
-        Gate::Undeclared => Err(undeclared(method)),
+        Gate::Undeclared => Err(undeclared(session, method).await),
     }
 }
 
 #[cold]
-fn undeclared(method: &str) -> RpcError {
+async fn undeclared(session: &Session, method: &str) -> RpcError {
     let name = permission::method(method).map(|spec| spec.name.to_owned());
     let name = name.or_else(|| permission::host_permission_for_method(method));
-    RpcError::permission_denied(name.as_deref().unwrap_or(method), Denial::NotDeclared)
+    let name = name.as_deref().unwrap_or(method);
+    if session.permissions.note_undeclared(name) {
+        let (scope, denial) = (ScopeValue::None, Denial::NotDeclared);
+        session.broker.note(&session.identity, name, scope, denial, Decider::Manifest).await;
+    }
+    RpcError::permission_denied(name, Denial::NotDeclared)
 }
 
 #[cold]
@@ -168,53 +109,35 @@ async fn ask_or_deny(session: &Session, index: u8) -> Result<(), RpcError> {
 }
 
 /// Asks for one declared permission unless it is already decided, and records the answer.
-pub(crate) async fn decide(session: &Session, index: u8, declared: &Declared) -> Result<(), Denial> {
+async fn decide(session: &Session, index: u8, declared: &Declared) -> Result<(), Denial> {
     let permissions = &session.permissions;
-    if permissions.is_effective(index) {
-        return Ok(());
-    }
-    if let Some(denial) = permissions.refusal(index) {
-        return Err(denial);
-    }
-    let request = PermissionRequest {
-        user: session.identity.user.clone(),
-        app_id: session.identity.app_id.clone(),
-        app_name: session.identity.app_name.clone(),
-        permission: declared.name().to_owned(),
-        sentence: permission::describe(declared.name()).map(|d| d.sentence.into_owned()).unwrap_or_default(),
-        reason: declared.reason.clone(),
-        scope: declared.scope.clone(),
-        required: declared.required,
-    };
-    let decision = session.provider.decide(&request).await;
-    // Somebody may have revoked it while the question was open: that was the user's last word in the settings.
-    if let Some(denial) = permissions.refusal(index) {
-        return Err(denial);
-    }
-    let record = match decision {
-        Decision::AllowOnce | Decision::Deny => None,
-        Decision::AllowAlways => Some(StoredDecision::Allow),
-        Decision::Block => Some(StoredDecision::Block),
-    };
-    if let Some(decision) = record {
-        let grant = StoredGrant { decision, scope: declared.scope_set() };
-        if let Err(error) = session.data.set_grant(&session.namespace(), declared.name(), &grant) {
-            tracing::error!(%error, permission = declared.name(), "a permission decision could not be recorded");
+    if let Verdict::Ask { expired, turn } = permissions.verdict(index) {
+        let asked = Asked { identity: session.identity.clone(), declared: declared.clone(), expired };
+        let answer = tokio::select! {
+            biased;
+            // Who asked is gone: the answer is no longer theirs.
+            () = session.life.switch.gone.cancelled() => return Err(Denial::NotGranted),
+            answer = session.broker.answer(asked) => answer,
+        };
+        if let Some(standing) = answer {
+            permissions.answer(index, turn, standing);
+            if matches!(standing, Standing::Refused { .. }) {
+                // The answer itself is in the audit.
+                permissions.note(index);
+            }
         }
     }
-    match decision {
-        Decision::AllowOnce | Decision::AllowAlways => {
-            permissions.allow(index);
-            Ok(())
+    match permissions.verdict(index) {
+        Verdict::Allowed => Ok(()),
+        Verdict::Refused { denial, by } => {
+            if permissions.note(index) {
+                let scope = declared.scope.clone();
+                session.broker.note(&session.identity, declared.name(), scope, denial, by).await;
+            }
+            Err(denial)
         }
-        Decision::Deny => {
-            permissions.refuse(index, Denial::Denied);
-            Err(Denial::Denied)
-        }
-        Decision::Block => {
-            permissions.refuse(index, Denial::Blocked);
-            Err(Denial::Blocked)
-        }
+        // Taken back to "ask" while the question was open: the next use asks again.
+        Verdict::Ask { .. } => Err(Denial::NotGranted),
     }
 }
 
@@ -229,70 +152,4 @@ pub(crate) async fn ask_required(session: &Session) -> Result<(), (String, Denia
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hosts(names: &[&str]) -> ScopeValue {
-        ScopeValue::Hosts(names.iter().map(|name| name.parse().unwrap()).collect())
-    }
-
-    fn declare(name: &str, scope: ScopeValue) -> Declared {
-        Declared { name: name.parse().unwrap(), required: false, reason: None, scope }
-    }
-
-    fn loaded(policy: &Policy) -> (tempfile::TempDir, Permissions) {
-        let folder = tempfile::tempdir().unwrap();
-        let data = Data::open(folder.path()).unwrap();
-        let of = Namespace { user: "ann".into(), owner: "mp1x/com.example.app".into() };
-        for (decision, granted) in [
-            (StoredDecision::Allow, declare("storage", ScopeValue::QuotaBytes(100))),
-            (StoredDecision::Allow, declare("network", hosts(&["a.example"]))),
-            (StoredDecision::Block, declare("events", ScopeValue::None)),
-            (StoredDecision::Revoked, declare("clipboard", ScopeValue::None)),
-        ] {
-            let grant = StoredGrant { decision, scope: granted.scope_set() };
-            data.set_grant(&of, granted.name(), &grant).unwrap();
-        }
-        let declared = [
-            declare("storage", ScopeValue::QuotaBytes(100)),
-            declare("network", hosts(&["a.example", "b.example"])),
-            declare("events", ScopeValue::None),
-            declare("clipboard", ScopeValue::None),
-            declare("cart.read", ScopeValue::None),
-        ];
-        let permissions = Permissions::load(declared.into(), &of, &data, policy).unwrap();
-        (folder, permissions)
-    }
-
-    #[test]
-    fn nothing_is_effective_that_was_not_granted_for_this_scope() {
-        let (_folder, permissions) = loaded(&Policy::default());
-        assert_eq!(permissions.effective_names(), ["storage"]);
-        assert_eq!(permissions.refusal(1), None, "the wider network scope is to be asked about");
-        assert_eq!(permissions.refusal(2), Some(Denial::Blocked));
-        assert_eq!(permissions.refusal(3), Some(Denial::Revoked));
-        assert_eq!(permissions.refusal(4), None);
-        assert!(!permissions.is_effective(64), "an index past the word is never effective");
-    }
-
-    #[test]
-    fn policy_outranks_the_user() {
-        let policy = Policy { denied_permissions: vec!["storage".into()], ..Policy::default() };
-        let (_folder, permissions) = loaded(&policy);
-        permissions.apply("storage", true);
-        assert_eq!(permissions.effective_names(), [""; 0]);
-        assert_eq!(permissions.refusal(0), Some(Denial::Policy));
-    }
-
-    #[test]
-    fn grants_and_revocations_reach_a_running_instance() {
-        let (_folder, permissions) = loaded(&Policy::default());
-        permissions.apply("cart.read", true);
-        assert!(permissions.is_effective(4));
-        permissions.apply("cart.read", false);
-        assert!(!permissions.is_effective(4));
-        assert_eq!(permissions.refusal(4), Some(Denial::Revoked));
-        permissions.apply("payments.request", true);
-        assert_eq!(permissions.effective_names(), ["storage"], "an undeclared permission cannot be granted");
-    }
-}
+mod tests;

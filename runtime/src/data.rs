@@ -1,16 +1,24 @@
-//! The host's data folder: installed packages, sequence floors, grants and the apps' key-value pairs.
+//! The host's data folder: installed packages, sequence floors, grants, their audit and the apps' key-value pairs.
 //!
 //! Everything small lives in one crash-safe database; packages are files named by their digest. The database locks
 //! its file, so two hosts cannot share a folder.
+
+mod audit;
+mod grants;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use mpkg_manifest::PermissionSet;
 use mpkg_package::Floors;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
+
+use grants::GRANTS;
+
+pub(crate) use audit::unix_ms;
+pub use audit::{AuditOutcome, AuditPage, AuditRecord, Decider};
+pub(crate) use grants::{Records, StoredDecision, StoredGrant};
 
 /// app id → [`Installed`] as JSON.
 const INSTALLED: TableDefinition<'_, &str, &str> = TableDefinition::new("installed");
@@ -20,8 +28,6 @@ const FLOORS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("flo
 const ROOT_FLOORS: TableDefinition<'_, &str, u32> = TableDefinition::new("root_floors");
 /// (publisher, app id) → the newest permission grant ever accepted. Never removed either.
 const GRANT_FLOORS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("grant_floors");
-/// (user, publisher/app id, permission) → [`StoredGrant`] as JSON.
-const GRANTS: TableDefinition<'_, (&str, &str, &str), &str> = TableDefinition::new("grants");
 /// (user, publisher/app id, key) → JSON text.
 const VALUES: TableDefinition<'_, (&str, &str, &str), &str> = TableDefinition::new("values");
 /// (user, publisher/app id) → (bytes, keys).
@@ -98,26 +104,10 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// The publisher and app that grants and storage belong to.
-    pub(crate) fn owner(&self) -> String {
-        format!("{}/{}", self.publisher, self.app_id)
+    /// Whose grants and data a user's are.
+    pub(crate) fn namespace(&self, user: &str) -> Namespace {
+        Namespace::new(user, &self.publisher, &self.app_id)
     }
-}
-
-/// A decision that outlives an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StoredGrant {
-    pub(crate) decision: StoredDecision,
-    /// The permission with the scope that was shown to the user.
-    pub(crate) scope: PermissionSet,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum StoredDecision {
-    Allow,
-    Block,
-    Revoked,
 }
 
 /// The (user, app) whose data is meant.
@@ -125,6 +115,13 @@ pub(crate) enum StoredDecision {
 pub(crate) struct Namespace {
     pub(crate) user: String,
     pub(crate) owner: String,
+}
+
+impl Namespace {
+    /// Two publishers' apps of one id share nothing. A publisher's id has no `/` in it.
+    pub(crate) fn new(user: &str, publisher: &str, app_id: &str) -> Self {
+        Self { user: user.to_owned(), owner: format!("{publisher}/{app_id}") }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -136,6 +133,8 @@ pub(crate) struct Usage {
 pub(crate) struct Data {
     folder: PathBuf,
     db: Database,
+    /// The most records that the audit keeps.
+    audit_kept: u64,
 }
 
 impl std::fmt::Debug for Data {
@@ -159,16 +158,28 @@ impl Data {
             DatabaseError::DatabaseAlreadyOpen => DataError::InUse { path: folder.to_owned() },
             other => other.into(),
         })?;
+        Self::with(db, folder)
+    }
+
+    /// On another kind of disk.
+    #[cfg(test)]
+    pub(crate) fn on(disk: impl redb::StorageBackend, folder: &Path) -> Result<Self, DataError> {
+        Self::with(Database::builder().create_with_backend(disk)?, folder)
+    }
+
+    /// Makes the tables that a new database lacks.
+    fn with(db: Database, folder: &Path) -> Result<Self, DataError> {
         let txn = db.begin_write()?;
         txn.open_table(INSTALLED)?;
         txn.open_table(FLOORS)?;
         txn.open_table(ROOT_FLOORS)?;
         txn.open_table(GRANT_FLOORS)?;
         txn.open_table(GRANTS)?;
+        txn.open_table(audit::AUDIT)?;
         txn.open_table(VALUES)?;
         txn.open_table(USAGE)?;
         txn.commit()?;
-        Ok(Self { folder: folder.to_owned(), db })
+        Ok(Self { folder: folder.to_owned(), db, audit_kept: audit::KEPT })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -204,9 +215,14 @@ impl Data {
         Ok(Floors { root_version, grant_version })
     }
 
-    /// Records an installation and raises the floors, in one step and before the first run.
+    /// Records an installation and raises the floors, in one step and before the first run. Where it replaces a
+    /// version that asked for less, its users' allows are forgotten in the same step.
     pub(crate) fn record_install(&self, app: &Installed, trust: Floors) -> Result<(), DataError> {
         let txn = self.db.begin_write()?;
+        let records = Records { txn: &txn, audit_kept: self.audit_kept };
+        if let Some(before) = records.installed(&app.app_id)? {
+            records.ask_again_if_grown(&before, app)?;
+        }
         {
             let mut floors = txn.open_table(FLOORS)?;
             let key = (app.publisher.as_str(), app.app_id.as_str());
@@ -225,32 +241,12 @@ impl Data {
 
     /// Forgets an app, its grants and its data. The floor stays: or uninstalling would be the way to a rollback.
     pub(crate) fn record_uninstall(&self, app: &Installed) -> Result<(), DataError> {
-        let owner = app.owner();
+        let owner = app.namespace("").owner;
         let txn = self.db.begin_write()?;
         txn.open_table(INSTALLED)?.remove(app.app_id.as_str())?;
         txn.open_table(GRANTS)?.retain(|(_, of, _), _| of != owner)?;
         txn.open_table(VALUES)?.retain(|(_, of, _), _| of != owner)?;
         txn.open_table(USAGE)?.retain(|(_, of), _| of != owner)?;
-        Ok(txn.commit()?)
-    }
-
-    pub(crate) fn grant(&self, of: &Namespace, permission: &str) -> Result<Option<StoredGrant>, DataError> {
-        let table = self.db.begin_read()?.open_table(GRANTS)?;
-        let record = table.get((of.user.as_str(), of.owner.as_str(), permission))?;
-        record.map(|json| Ok(serde_json::from_str(json.value())?)).transpose()
-    }
-
-    pub(crate) fn set_grant(
-        &self,
-        of: &Namespace,
-        permission: &str,
-        grant: &StoredGrant,
-    ) -> Result<(), DataError> {
-        let txn = self.db.begin_write()?;
-        txn.open_table(GRANTS)?.insert(
-            (of.user.as_str(), of.owner.as_str(), permission),
-            serde_json::to_string(grant)?.as_str(),
-        )?;
         Ok(txn.commit()?)
     }
 

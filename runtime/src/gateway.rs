@@ -14,13 +14,13 @@ use std::time::Duration;
 use data_encoding::BASE32_NOPAD;
 use futures_util::FutureExt;
 use hyper::StatusCode;
+use jsonrpsee::ResponsePayload;
 use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, RpcServiceBuilder, RpcServiceT};
 use jsonrpsee::server::{
     BatchRequestConfig, BatchResponseBuilder, HttpBody, HttpRequest, HttpResponse, MethodResponse, Methods,
     PingConfig, Server, ServerConfig, StopHandle, serve, stop_channel, ws,
 };
 use jsonrpsee::types::{ErrorObject, Id, Request};
-use jsonrpsee::ResponsePayload;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
@@ -378,7 +378,12 @@ impl Calls {
         })
     }
 
-    async fn respond(&self, id: Id<'static>, method: String, params: Option<Box<RawValue>>) -> MethodResponse {
+    async fn respond(
+        &self,
+        id: Id<'static>,
+        method: String,
+        params: Option<Box<RawValue>>,
+    ) -> MethodResponse {
         let params = params.as_deref().map_or("{}", RawValue::get);
         match self.carry_out(&method, params).await {
             Ok(result) => MethodResponse::response(id, ResponsePayload::success(result), self.limit),
@@ -430,7 +435,10 @@ impl RpcServiceT for Calls {
         }
     }
 
-    fn notification<'a>(&self, notification: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+    fn notification<'a>(
+        &self,
+        notification: Notification<'a>,
+    ) -> impl Future<Output = MethodResponse> + Send + 'a {
         let this = self.clone();
         async move {
             let method = notification.method_name().to_owned();

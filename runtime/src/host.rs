@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use mpkg_manifest::Language;
 use mpkg_package::Trust;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::app::App;
 use crate::bridge::{self, Bridge};
-use crate::data::{Data, DataError, Installed, Namespace, StoredDecision, StoredGrant};
+use crate::broker::{Broker, Settings};
+use crate::data::{Data, DataError, Installed};
 use crate::engine::{Compiler, Ticker, Tiers};
 use crate::error::HostError;
 use crate::heavy::HeavyThreads;
@@ -28,6 +30,7 @@ pub struct HostBuilder {
     policy: Policy,
     compiler: Compiler,
     provider: Arc<dyn PermissionProvider>,
+    language: Option<Language>,
     bridges: Vec<Bridge>,
     trust: Vec<Trust>,
 }
@@ -57,6 +60,14 @@ impl HostBuilder {
     #[must_use]
     pub fn permissions(mut self, provider: impl PermissionProvider) -> Self {
         self.provider = Arc::new(provider);
+        self
+    }
+
+    /// The language in which questions about permissions give the manifest's reason, where it has one. A provider
+    /// whose users read different languages picks from [`PermissionRequest::reasons`](crate::PermissionRequest).
+    #[must_use]
+    pub fn language(mut self, language: Language) -> Self {
+        self.language = Some(language);
         self
     }
 
@@ -95,6 +106,13 @@ impl HostBuilder {
         registry.limit_rates(&self.policy.rates);
         let tiers = Arc::new(Tiers::open(self.compiler, &self.policy, &data)?);
         let ticker = Arc::new(Ticker::start(tiers.engines()).map_err(HostError::Ticker)?);
+        let broker = Broker::new(Settings {
+            data: data.clone(),
+            provider: self.provider,
+            prompt_timeout: self.policy.prompt_timeout,
+            language: self.language,
+            runtime: runtime.clone(),
+        });
         let inner = Inner {
             methods: registry.names(),
             memory: HostMemory::new(self.policy.memory_bytes),
@@ -104,7 +122,7 @@ impl HostBuilder {
             registry: Arc::new(registry),
             data,
             policy: Arc::new(self.policy),
-            provider: self.provider,
+            broker,
             trust: self.trust,
             runtime,
             apps: Mutex::default(),
@@ -125,7 +143,7 @@ pub(crate) struct Inner {
     pub(crate) methods: Arc<[String]>,
     pub(crate) data: Arc<Data>,
     pub(crate) policy: Arc<Policy>,
-    pub(crate) provider: Arc<dyn PermissionProvider>,
+    pub(crate) broker: Arc<Broker>,
     pub(crate) trust: Vec<Trust>,
     pub(crate) runtime: Handle,
     pub(crate) apps: Mutex<HashMap<String, AppCell>>,
@@ -182,6 +200,7 @@ impl Host {
             policy: Policy::default(),
             compiler: Compiler::default(),
             provider: Arc::new(DenyPermissions),
+            language: None,
             bridges: Vec::new(),
             trust: Vec::new(),
         }
@@ -211,49 +230,5 @@ impl Host {
         for life in self.inner.living.all() {
             life.stop(StopReason::HostShutdown);
         }
-    }
-
-    /// Gives an app a permission that its manifest declares, for one user, until it is revoked; running instances
-    /// have it at once. False if the installed version does not declare it.
-    ///
-    /// # Errors
-    /// If the decision cannot be recorded; it does not take effect then.
-    pub fn grant(&self, user: &str, app_id: &str, permission: &str) -> Result<bool, DataError> {
-        let Some((of, manifest)) = self.namespace(user, app_id)? else { return Ok(false) };
-        let declared = crate::app::declared(&manifest);
-        let Some(wanted) = declared.iter().find(|d| d.name.as_str() == permission) else { return Ok(false) };
-        let grant = StoredGrant { decision: StoredDecision::Allow, scope: wanted.scope_set() };
-        self.inner.data.set_grant(&of, permission, &grant)?;
-        self.apply(user, app_id, permission, true);
-        Ok(true)
-    }
-
-    /// Takes a permission back, at once, from running instances too. It stays so until it is granted.
-    ///
-    /// # Errors
-    /// If the decision cannot be recorded. Running instances have lost the permission even then.
-    pub fn revoke(&self, user: &str, app_id: &str, permission: &str) -> Result<(), DataError> {
-        self.apply(user, app_id, permission, false);
-        let Some((of, _)) = self.namespace(user, app_id)? else { return Ok(()) };
-        let grant = StoredGrant { decision: StoredDecision::Revoked, scope: Default::default() };
-        self.inner.data.set_grant(&of, permission, &grant)
-    }
-
-    fn apply(&self, user: &str, app_id: &str, permission: &str, allowed: bool) {
-        for instance in self.inner.instances_of(app_id) {
-            if instance.user() == user {
-                instance.shared.session.permissions.apply(permission, allowed);
-            }
-        }
-    }
-
-    fn namespace(
-        &self,
-        user: &str,
-        app_id: &str,
-    ) -> Result<Option<(Namespace, mpkg_manifest::Manifest)>, DataError> {
-        let Some(app) = self.inner.data.installed(app_id)? else { return Ok(None) };
-        let manifest = serde_json::from_str(&app.manifest)?;
-        Ok(Some((Namespace { user: user.to_owned(), owner: app.owner() }, manifest)))
     }
 }

@@ -11,10 +11,9 @@ use wasmtime::AsContextMut;
 
 use crate::app::App;
 use crate::bridge::Topics;
-use crate::broker::{self, Permissions};
+use crate::broker;
 use crate::budget::Ledger;
 use crate::call::{Running, Shared};
-use crate::data::Namespace;
 use crate::error::{CallError, LaunchError};
 use crate::guest;
 use crate::heavy::Unstoppable;
@@ -194,8 +193,8 @@ async fn unless_killed<T>(life: &Life, work: impl Future<Output = T>) -> Result<
 
 fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Result<Arc<Session>, LaunchError> {
     let user = life.user.as_str();
-    let of = Namespace { user: user.to_owned(), owner: app.installed.owner() };
-    let permissions = Permissions::load(app.declared.clone(), &of, &inner.data, &inner.policy)?;
+    let of = app.installed.namespace(user);
+    let permissions = inner.broker.admit(&of, app.declared.clone(), &inner.policy)?;
     let limits = app.limits;
     Ok(Arc::new(Session {
         life: life.clone(),
@@ -204,10 +203,12 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
             app_name: app.name.clone(),
             publisher: app.installed.publisher.clone(),
             version: app.installed.version.clone(),
+            release_seq: app.installed.release_seq,
             user: user.to_owned(),
         },
         permissions,
-        provider: inner.provider.clone(),
+        broker: inner.broker.clone(),
+        endpoints: app.endpoints.clone(),
         data: inner.data.clone(),
         storage_quota: app.storage_quota,
         limits,

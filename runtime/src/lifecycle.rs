@@ -33,6 +33,7 @@ impl Instance {
             State::Unloaded | State::Error => return Err(self.shared.stopped()),
         }
         life.enter(State::Shown);
+        self.shared.session.permissions.set_in_use(true);
         life.switch.resume();
         self.tell("lifecycle.shown", "{}".into()).await.map(drop)
     }
@@ -56,6 +57,7 @@ impl Instance {
         }
         session.life.enter(State::Hidden);
         let told = self.tell_in_time("lifecycle.hidden", "{}".into()).await;
+        session.permissions.set_in_use(false);
         if session.suspend_hidden {
             session.life.switch.suspend();
         }

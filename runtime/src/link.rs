@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use mpkg_manifest::permission;
 use serde_json::json;
@@ -12,7 +13,7 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmStr};
 use wasmtime::{Engine, StoreContextMut};
 
 use crate::bridge::{Bridge, Caller, Handler};
-use crate::broker::{Declared, Gate, authorize};
+use crate::broker::{Declared, Gate, authorize, is_open};
 use crate::guest::Guest;
 use crate::limits::Limit;
 use crate::rates::{BUILTIN, Rates};
@@ -117,6 +118,34 @@ impl Registry {
         self.permissions.iter().any(|p| p == permission)
     }
 
+    /// The methods of all bridges, each with what one app version needs for it.
+    pub(crate) fn endpoints(&self, declared: &[Declared]) -> Endpoints {
+        let endpoint = |(method, provided): (&String, &Provided)| Endpoint {
+            method: method.as_str().into(),
+            interface: permission::interface_for(&provided.permission),
+            gate: gate(&provided.permission, declared),
+            place: provided.place,
+            handler: provided.handler.clone(),
+        };
+        Endpoints(self.methods.iter().map(endpoint).map(Arc::new).collect())
+    }
+}
+
+/// All of a host's methods as one app version meets them, sorted by name.
+pub(crate) struct Endpoints(Box<[Arc<Endpoint>]>);
+
+impl Endpoints {
+    /// The method of that name, whatever interface it is under.
+    pub(crate) fn get(&self, method: &str) -> Option<&Endpoint> {
+        let place = self.0.binary_search_by(|endpoint| (*endpoint.method).cmp(method)).ok()?;
+        self.0.get(place).map(Arc::as_ref)
+    }
+
+    /// Whether the host has any method under that interface.
+    pub(crate) fn have_interface(&self, name: &str) -> bool {
+        self.0.iter().any(|endpoint| endpoint.interface == Some(name))
+    }
+
     /// A linker for one app version: the free interfaces and those of declared permissions, nothing else.
     pub(crate) fn linker(
         &self,
@@ -134,12 +163,10 @@ impl Registry {
                 interfaces.entry(name).or_default();
             }
         }
-        for (method, provided) in &self.methods {
-            let Some(name) = permission::interface_for(&provided.permission) else { continue };
+        for endpoint in &self.0 {
+            let Some(name) = endpoint.interface else { continue };
             let Some(interface) = interfaces.get_mut(name) else { continue };
-            let gate = gate(&provided.permission, declared);
-            let endpoint = Endpoint { gate, place: provided.place, handler: provided.handler.clone() };
-            interface.endpoints.push((method.as_str().into(), endpoint));
+            interface.endpoints.push((endpoint.method.clone(), endpoint.clone()));
         }
         for (name, interface) in interfaces {
             interface.link(&mut linker, name)?;
@@ -159,7 +186,11 @@ fn gate(permission: &str, declared: &[Declared]) -> Gate {
     index.and_then(|index| u8::try_from(index).ok()).map_or(Gate::Undeclared, Gate::Declared)
 }
 
-struct Endpoint {
+/// A method as one app version meets it. Every transport goes through [`begin`](Self::begin) and, where that does not
+/// answer, [`finish`](Self::finish): there is no other way to a handler.
+pub(crate) struct Endpoint {
+    method: Box<str>,
+    interface: Option<&'static str>,
     gate: Gate,
     place: usize,
     handler: Arc<Handler>,
@@ -169,13 +200,13 @@ struct Endpoint {
 #[derive(Default)]
 struct Interface {
     /// A handful at most: looking through them is faster than hashing.
-    endpoints: Vec<(Box<str>, Endpoint)>,
+    endpoints: Vec<(Box<str>, Arc<Endpoint>)>,
 }
 
 /// A call after its arguments were read: answered, or to go on without the guest's memory.
 enum Begun {
     Answered(Result<String, RpcError>),
-    Waiting { index: usize, method: String, params: String },
+    Waiting { index: usize, params: String },
 }
 
 impl Interface {
@@ -193,9 +224,7 @@ impl Interface {
                     };
                     let answer = match begun {
                         Begun::Answered(answer) => answer,
-                        Begun::Waiting { index, method, params } => {
-                            this.finish(caller, index, &method, params).await
-                        }
+                        Begun::Waiting { index, params } => this.finish(caller, index, params).await,
                     };
                     Ok((answer.map_err(WireError::from),))
                 })
@@ -205,46 +234,64 @@ impl Interface {
 
     /// Answers calls that are allowed and need no waiting, without copying the guest's strings.
     fn begin(&self, caller: &Caller, method: &str, params: Cow<'_, str>) -> Begun {
-        let session = &caller.session;
-        let limit = session.limits.message_bytes;
-        if params.len() > limit {
-            session.metrics.hit(Limit::Message);
-            return Begun::Answered(Err(RpcError::too_large("The message", params.len(), limit)));
-        }
         let Some(index) = self.endpoints.iter().position(|(name, _)| **name == *method) else {
-            return Begun::Answered(Err(self.no_such(method)));
+            return Begun::Answered(Err(no_such(method, !self.endpoints.is_empty())));
         };
         let Some((_, endpoint)) = self.endpoints.get(index) else {
             return Begun::Answered(Err(RpcError::internal()));
         };
-        let open = match endpoint.gate {
-            Gate::Free => true,
-            Gate::Declared(permission) => session.permissions.is_effective(permission),
-            Gate::Undeclared => false,
-        };
-        match &*endpoint.handler {
-            Handler::Ready(handler) if open => {
-                let answer = endpoint.admit(session).and_then(|()| handler(caller, &params));
-                Begun::Answered(endpoint.count(caller, answer))
-            }
-            _ => Begun::Waiting { index, method: method.to_owned(), params: params.into_owned() },
+        match endpoint.begin(caller, &params) {
+            Some(answer) => Begun::Answered(answer),
+            None => Begun::Waiting { index, params: params.into_owned() },
         }
     }
 
-    async fn finish(
-        &self,
-        caller: Caller,
-        index: usize,
-        method: &str,
-        params: String,
-    ) -> Result<String, RpcError> {
+    async fn finish(&self, caller: Caller, index: usize, params: String) -> Result<String, RpcError> {
         let Some((_, endpoint)) = self.endpoints.get(index) else { return Err(RpcError::internal()) };
-        if let Err(denied) = authorize(&caller.session, endpoint.gate, method).await {
-            if let Some(counters) = caller.session.metrics.method(endpoint.place) {
-                counters.denied.fetch_add(1, Ordering::Relaxed);
-            }
-            return Err(denied);
+        endpoint.finish(caller, params).await
+    }
+}
+
+/// A method that is not there: is its bridge, with others?
+#[cold]
+pub(crate) fn no_such(method: &str, has_bridge: bool) -> RpcError {
+    if has_bridge {
+        return RpcError::method_not_found(method);
+    }
+    RpcError::new(code::UNAVAILABLE, format!("This host has no bridge for `{}`.", method.escape_debug()))
+}
+
+impl Endpoint {
+    /// Answers a call that is allowed and needs no waiting; `None` leaves it to [`finish`](Self::finish).
+    pub(crate) fn begin(&self, caller: &Caller, params: &str) -> Option<Result<String, RpcError>> {
+        let limit = caller.session.limits.message_bytes;
+        if params.len() > limit {
+            caller.session.metrics.hit(Limit::Message);
+            return Some(Err(RpcError::too_large("The message", params.len(), limit)));
         }
+        match &*self.handler {
+            Handler::Ready(handler) if is_open(&caller.session, self.gate) => {
+                let answer = self.admit(&caller.session).and_then(|()| handler(caller, params));
+                Some(self.count(caller, answer))
+            }
+            Handler::Ready(_) | Handler::Later(_) => None,
+        }
+    }
+
+    /// Lets a call through, or tells why not; asks whoever is to be asked first.
+    #[inline]
+    pub(crate) async fn authorize(&self, caller: &Caller) -> Result<(), RpcError> {
+        let authorized = authorize(&caller.session, self.gate, &self.method).await;
+        if authorized.is_err()
+            && let Some(counters) = caller.session.metrics.method(self.place)
+        {
+            counters.denied.fetch_add(1, Ordering::Relaxed);
+        }
+        authorized
+    }
+
+    pub(crate) async fn finish(&self, caller: Caller, params: String) -> Result<String, RpcError> {
+        self.authorize(&caller).await?;
         // The host's copy counts as the guest's memory while the call lasts.
         let Some(_hold) = caller.session.ledger.hold(params.len()) else {
             caller.session.metrics.hit(Limit::Memory);
@@ -252,29 +299,23 @@ impl Interface {
                 RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
             return Err(error.with_limit(Limit::Memory));
         };
-        if let Err(too_often) = endpoint.admit(&caller.session) {
-            return endpoint.count(&caller, Err(too_often));
+        if let Err(too_often) = self.admit(&caller.session) {
+            return self.count(&caller, Err(too_often));
         }
-        let answer = match &*endpoint.handler {
+        let answer = match &*self.handler {
             Handler::Ready(handler) => handler(&caller, &params),
-            Handler::Later(handler) => handler(caller.clone(), params).await,
+            Handler::Later(handler) => {
+                let started = Instant::now();
+                let answer = handler(caller.clone(), params).await;
+                if let Some(counters) = caller.session.metrics.method(self.place) {
+                    counters.waited.record(started.elapsed());
+                }
+                answer
+            }
         };
-        endpoint.count(&caller, answer)
+        self.count(&caller, answer)
     }
 
-    #[cold]
-    fn no_such(&self, method: &str) -> RpcError {
-        if self.endpoints.is_empty() {
-            return RpcError::new(
-                code::UNAVAILABLE,
-                format!("This host has no bridge for `{}`.", method.escape_debug()),
-            );
-        }
-        RpcError::method_not_found(method)
-    }
-}
-
-impl Endpoint {
     /// Counts the call against its method's rate.
     #[inline]
     fn admit(&self, session: &Session) -> Result<(), RpcError> {

@@ -46,6 +46,9 @@ pub struct Policy {
     pub rates: BTreeMap<String, NonZeroU32>,
     /// Notifications kept for a slow receiver before the oldest are dropped and counted. Default 256.
     pub notification_queue: usize,
+    /// How long a question about a permission may stay open; then it counts as not granted. A call that waits for the
+    /// answer is held to `wall_per_call` as well. Default 60 s.
+    pub prompt_timeout: Duration,
     /// Permissions this host never gives, whatever the user says.
     pub denied_permissions: Vec<String>,
 }
@@ -74,6 +77,7 @@ impl Default for Policy {
             grace: Duration::from_secs(2),
             rates: BTreeMap::new(),
             notification_queue: 256,
+            prompt_timeout: Duration::from_secs(60),
             denied_permissions: Vec::new(),
         }
     }

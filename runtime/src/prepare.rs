@@ -226,7 +226,8 @@ fn link(parts: &Parts, checked: Checked, code: &Component, optimized: bool) -> R
     let engine = code.engine();
     let kind = code.component_type();
     let wasi = kind.imports(engine).any(|(name, _)| name.starts_with("wasi:"));
-    let linker = parts.registry.linker(engine, &declared, wasi).map_err(failed)?;
+    let endpoints = Arc::new(parts.registry.endpoints(&declared));
+    let linker = endpoints.linker(engine, &declared, wasi).map_err(failed)?;
     let pre = linker.instantiate_pre(code).map_err(failed)?;
     let app_export = kind.exports(engine).map(|(name, _)| name).find(|name| name.starts_with(APP_EXPORT));
     let handle = app_export
@@ -244,6 +245,7 @@ fn link(parts: &Parts, checked: Checked, code: &Component, optimized: bool) -> R
         name: manifest.name.to_string(),
         installed,
         declared,
+        endpoints,
         limits,
         storage_quota: manifest.mpkg.storage.quota_bytes,
         pre,

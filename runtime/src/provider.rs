@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
-use mpkg_manifest::ScopeValue;
+use mpkg_manifest::{Language, Reasons, ScopeValue};
 
 /// What is asked of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,12 @@ pub struct PermissionRequest {
     pub permission: String,
     /// What it lets the app do: a sentence that continues "This app can".
     pub sentence: String,
-    /// The manifest's reason, if it gives one. From the package, too.
+    /// The manifest's reason, if it gives one, in the host's language or the nearest to it. From the package, too.
     pub reason: Option<String>,
+    /// The language of `reason`, as far as the manifest tells.
+    pub reason_language: Option<Language>,
+    /// The reason in all languages it is given in.
+    pub reasons: Reasons,
     /// What the permission is limited to, such as hosts.
     pub scope: ScopeValue,
     /// True if the app cannot start without it.
@@ -32,8 +37,12 @@ pub struct PermissionRequest {
 pub enum Decision {
     /// Yes, for this launch.
     AllowOnce,
+    /// Yes, whenever the app is in use: from its launch on, and not while it is hidden.
+    AllowWhileInUse,
     /// Yes, until it is taken back.
     AllowAlways,
+    /// Yes, for that long from now, across launches. Whoever sets the clock back gains nothing while the host runs.
+    AllowFor(Duration),
     /// No; the app may ask again at its next launch.
     Deny,
     /// No, and do not ask again.
@@ -46,8 +55,17 @@ pub type DecisionFuture<'a> = Pin<Box<dyn Future<Output = Decision> + Send + 'a>
 /// Decides on permissions that nothing is recorded about yet. The guest that asks is parked meanwhile, and can be
 /// killed.
 pub trait PermissionProvider: Send + Sync + 'static {
-    /// Decides on one request.
+    /// Decides on one request. Uses of one permission by one user's app share a question; it is dropped when nobody
+    /// waits for it any more or something else was decided. A panic, and no answer within
+    /// [`Policy::prompt_timeout`](crate::Policy), count as not granted.
     fn decide<'a>(&'a self, request: &'a PermissionRequest) -> DecisionFuture<'a>;
+
+    /// The answer that is settled without asking anybody, as by a setting. The audit has such an allow once in a run of
+    /// the host for each user and release, and not at every launch. It must not wait.
+    fn decide_at_once(&self, request: &PermissionRequest) -> Option<Decision> {
+        let _ = request;
+        None
+    }
 }
 
 /// Allows a fixed set of permissions, always, and denies the rest.
@@ -74,10 +92,20 @@ impl StaticPermissions {
     }
 }
 
+impl StaticPermissions {
+    fn answer(&self, request: &PermissionRequest) -> Decision {
+        let allowed = self.everything || self.allowed.contains(&request.permission);
+        if allowed { Decision::AllowOnce } else { Decision::Deny }
+    }
+}
+
 impl PermissionProvider for StaticPermissions {
     fn decide<'a>(&'a self, request: &'a PermissionRequest) -> DecisionFuture<'a> {
-        let allowed = self.everything || self.allowed.contains(&request.permission);
-        Box::pin(std::future::ready(if allowed { Decision::AllowOnce } else { Decision::Deny }))
+        Box::pin(std::future::ready(self.answer(request)))
+    }
+
+    fn decide_at_once(&self, request: &PermissionRequest) -> Option<Decision> {
+        Some(self.answer(request))
     }
 }
 
@@ -88,6 +116,10 @@ pub struct DenyPermissions;
 impl PermissionProvider for DenyPermissions {
     fn decide<'a>(&'a self, _: &'a PermissionRequest) -> DecisionFuture<'a> {
         Box::pin(std::future::ready(Decision::Deny))
+    }
+
+    fn decide_at_once(&self, _: &PermissionRequest) -> Option<Decision> {
+        Some(Decision::Deny)
     }
 }
 

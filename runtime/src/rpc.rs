@@ -117,7 +117,7 @@ impl RpcError {
 pub enum Denial {
     /// The signed manifest does not ask for it.
     NotDeclared,
-    /// Nobody has decided yet, and there is no one to ask.
+    /// Nobody has decided: the question was not answered, or the answer could not be recorded.
     NotGranted,
     /// The user said no; the app may ask again.
     Denied,
@@ -125,6 +125,8 @@ pub enum Denial {
     Blocked,
     /// It was granted, and has been taken back.
     Revoked,
+    /// It is allowed while the app is in use, and the app is hidden.
+    NotInUse,
     /// The host's policy does not allow it to this app.
     Policy,
 }
@@ -137,6 +139,7 @@ impl Denial {
             Self::Denied => "was denied by the user",
             Self::Blocked => "is blocked by the user",
             Self::Revoked => "was revoked",
+            Self::NotInUse => "is allowed only while the app is in use",
             Self::Policy => "is not allowed by this host's policy",
         }
     }

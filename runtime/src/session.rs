@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mpkg_manifest::ScopeValue;
+
 use crate::bridge::Topics;
-use crate::broker::Permissions;
+use crate::broker::{Broker, Permissions};
 use crate::budget::Ledger;
-use crate::data::{Data, Namespace};
+use crate::data::{AuditOutcome, AuditRecord, Data, Decider, Namespace};
 use crate::life::Life;
 use crate::limits::Limits;
+use crate::link::Endpoints;
 use crate::memory::Seat;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::notify::Outbox;
-use crate::provider::PermissionProvider;
 use crate::rates::{Rate, Rates};
 
 /// Which app, for whom.
@@ -23,14 +25,39 @@ pub(crate) struct Identity {
     pub(crate) app_name: String,
     pub(crate) publisher: String,
     pub(crate) version: String,
+    pub(crate) release_seq: u64,
     pub(crate) user: String,
+}
+
+impl Identity {
+    /// Whose storage and grants these are: one user of one publisher's app.
+    pub(crate) fn namespace(&self) -> Namespace {
+        Namespace::new(&self.user, &self.publisher, &self.app_id)
+    }
+
+    /// An audit record about this app, to be completed with an outcome.
+    pub(crate) fn audit(&self, permission: &str, scope: ScopeValue) -> AuditRecord {
+        AuditRecord {
+            seq: 0,
+            unix_ms: 0,
+            user: self.user.clone(),
+            publisher: self.publisher.clone(),
+            app_id: self.app_id.clone(),
+            version: self.version.clone(),
+            permission: permission.to_owned(),
+            scope,
+            outcome: AuditOutcome::AskAgain,
+            by: Decider::Host,
+        }
+    }
 }
 
 pub(crate) struct Session {
     pub(crate) life: Arc<Life>,
     pub(crate) identity: Identity,
-    pub(crate) permissions: Permissions,
-    pub(crate) provider: Arc<dyn PermissionProvider>,
+    pub(crate) permissions: Arc<Permissions>,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) data: Arc<Data>,
     pub(crate) storage_quota: u64,
     pub(crate) limits: Limits,
@@ -53,11 +80,8 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Whose storage and grants these are: one user of one publisher's app.
+    /// See [`Identity::namespace`].
     pub(crate) fn namespace(&self) -> Namespace {
-        Namespace {
-            user: self.identity.user.clone(),
-            owner: format!("{}/{}", self.identity.publisher, self.identity.app_id),
-        }
+        self.identity.namespace()
     }
 }

@@ -5,14 +5,20 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{APP, Package, call, host_with};
-use miniapp_runtime::{Compiler, StaticPermissions};
+use miniapp_runtime::{Compiler, Limits, Policy, StaticPermissions};
 use serde_json::json;
 
 /// Ten thousand launches and kills, and then a look at what is left: no memory, no tasks, no files.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_launches_and_kills_leave_nothing() {
-    let host = host_with(|b| b.compiler(Compiler::Cranelift).permissions(StaticPermissions::allow_all()));
+    let limits = Limits { cpu_per_call: Duration::from_millis(50), ..Limits::PHONE };
+    let policy = Policy { limits, ..Policy::default() };
+    let host = host_with(|b| {
+        b.policy(policy).compiler(Compiler::Cranelift).permissions(StaticPermissions::allow_all())
+    });
     host.install(Package::with(&["events"]).required().signed()).await.unwrap();
     host.prepare(APP).await.unwrap();
     let runtime = tokio::runtime::Handle::current();
@@ -41,6 +47,10 @@ async fn ten_thousand_launches_and_kills_leave_nothing() {
         drop(app);
         handle.stopped().await;
     };
+    // The host makes its threads for busy guests when it meets the first one.
+    let busy = host.launch(APP, "ann").await.unwrap();
+    assert!(call(&busy, "spin", json!({})).await.is_err());
+    drop(busy);
     for n in 0..1000 {
         round(n).await;
     }

@@ -36,6 +36,35 @@ impl LanguageError {
     }
 }
 
+impl Language {
+    /// The most specific of `tags` that covers this language, by its place among them: the lookup of RFC 4647,
+    /// section 3.4, without a default. Case does not count.
+    ///
+    /// ```
+    /// use mpkg_manifest::Language;
+    /// let user: Language = "zh-Hant-TW".parse().unwrap();
+    /// assert_eq!(user.lookup(["zh", "ZH-hant", "zh-TW"]), Some(1));
+    /// assert_eq!(user.lookup(["de"]), None);
+    /// ```
+    #[must_use]
+    pub fn lookup<'a>(&self, tags: impl IntoIterator<Item = &'a str, IntoIter: Clone>) -> Option<usize> {
+        let tags = tags.into_iter();
+        let mut range = self.as_str();
+        loop {
+            if let Some(at) = tags.clone().position(|tag| tag.eq_ignore_ascii_case(range)) {
+                return Some(at);
+            }
+            range = range.rsplit_once('-')?.0;
+            // A single letter only introduces what stood behind it: `zh-Hant-x-home` goes on with `zh-Hant`.
+            while let Some((shorter, single)) = range.rsplit_once('-')
+                && single.len() == 1
+            {
+                range = shorter;
+            }
+        }
+    }
+}
+
 fn check(text: &str) -> Result<(), LanguageError> {
     let mut subtags = text.split('-');
     let first = subtags.next().unwrap_or_default();

@@ -4,6 +4,7 @@ mod icon;
 mod language;
 mod mpkg;
 mod page;
+mod reasons;
 mod version;
 mod window;
 
@@ -14,6 +15,7 @@ pub use mpkg::{
     MAX_QUOTA_BYTES, Mpkg, Network, Storage, WASM_PAGE_BYTES,
 };
 pub use page::{ColorScheme, DeviceType, Direction, KNOWN_DEVICE_TYPES, PermissionRequest, Widget};
+pub use reasons::Reasons;
 pub use version::{MAX_VERSION_NAME_BYTES, PlatformVersion, Version, VersionNameError, check_version_name};
 pub use window::{
     BackgroundTextStyle, Color, ColorError, NavigationStyle, NavigationTextStyle, Orientation, Window,
@@ -191,6 +193,18 @@ impl Manifest {
     pub fn reason(&self, permission: &str) -> Option<&str> {
         let request = self.req_permissions.iter().find(|request| request.name.as_str() == permission)?;
         request.reason.as_deref()
+    }
+
+    /// The reason for a permission in all languages that the manifest gives it in.
+    #[must_use]
+    pub fn reasons(&self, permission: &str) -> Reasons {
+        let translated = self.mpkg.reasons.iter();
+        Reasons {
+            own: self.reason(permission).map(|text| (self.lang.clone(), text.to_owned())),
+            translated: translated
+                .filter_map(|(language, texts)| Some((language.clone(), texts.get(permission)?.to_string())))
+                .collect(),
+        }
     }
 
     /// Whether the app can be launched without this permission: it is asked for at first use.

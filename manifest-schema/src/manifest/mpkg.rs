@@ -1,11 +1,15 @@
 //! The vendor member `mpkg`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Language;
 use crate::host_pattern::HostPattern;
 use crate::path::PackagePath;
 use crate::permission::PermissionName;
+use crate::text::Text;
 
 /// The one version of the interface between app and host that there is.
 pub const ABI: u32 = 1;
@@ -61,6 +65,14 @@ pub struct Mpkg {
         example = serde_json::json!(["device.location"])
     )]
     pub optional_permissions: Vec<PermissionName>,
+    /// The reasons of `req_permissions` in further languages: language tag, permission, reason. Who is asked reads
+    /// the one whose language is nearest to their own, else the `reason` itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(
+        extend("maxProperties" = 64),
+        example = serde_json::json!({ "de": { "device.location": "Um Läden in der Nähe zu zeigen" } })
+    )]
+    pub reasons: BTreeMap<Language, BTreeMap<PermissionName, Text<200>>>,
 }
 
 /// Scope of the permission `network`.

@@ -23,6 +23,20 @@ pub(super) struct At<'n> {
     pub(super) path: String,
 }
 
+/// A member's key where keys are the author's own.
+pub(super) struct Key<'n> {
+    pub(super) text: &'n str,
+    span: Span,
+    /// The way to the object: the key itself may hold anything.
+    path: String,
+}
+
+impl Key<'_> {
+    pub(super) fn problem(&self, code: &'static str, message: impl Into<String>) -> Problem {
+        Problem::error(code, self.path.clone(), self.span, message.into())
+    }
+}
+
 /// What to do with members that nobody here knows.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Unknown {
@@ -251,6 +265,33 @@ impl Check {
         }
         let element = |(index, node)| At { node, path: format!("{}/{index}", at.path) };
         items.iter().take(max).enumerate().map(element).collect()
+    }
+
+    /// The members of an object whose keys are the author's own; of too many only the first `max`, as for lists.
+    pub(super) fn members<'n>(&mut self, at: &At<'n>, max: usize) -> Vec<(Key<'n>, At<'n>)> {
+        let Some(members) = at.node.as_object() else {
+            self.wrong_type(at, "an object");
+            return Vec::new();
+        };
+        if members.len() > max {
+            let message = format!("{} has {} members", at.label(), members.len());
+            self.push(at.problem(codes::COUNT, message).expected(format!("at most {max}")));
+        }
+        let path = &at.path;
+        let member = |member: &'n Member| {
+            let key = Key { text: &member.key, span: member.key_span, path: path.clone() };
+            (key, At { node: &member.node, path: path.clone() })
+        };
+        members.iter().take(max).map(member).collect()
+    }
+
+    /// Tells why a key was refused.
+    pub(super) fn refused_key(&mut self, key: &Key<'_>, error: &impl Refusal) {
+        let mut problem = key.problem(error.code(), error.to_string());
+        problem.expected = error.expected().map(str::to_owned);
+        problem.suggestion = error.suggestion(key.text);
+        problem.help = error.help().map(str::to_owned);
+        self.push(problem);
     }
 
     /// Complains about strings that stand in a list twice.

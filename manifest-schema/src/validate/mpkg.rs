@@ -16,6 +16,7 @@ const MPKG: &[Known] = &[
     ("files", false),
     ("limits", false),
     ("optional_permissions", false),
+    ("reasons", false),
 ];
 
 pub(super) fn mpkg(check: &mut Check, root: &At<'_>) {

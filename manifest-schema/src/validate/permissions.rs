@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::check::{At, Check, Unknown};
+use super::check::{At, Check, Key, Unknown};
 use crate::codes;
 use crate::host_pattern::HostPattern;
+use crate::manifest::Language;
 use crate::permission::{PermissionName, PermissionNameError, Risk};
 use crate::problem::quote;
 use crate::suggest::suggest;
 use crate::text::Text;
+
+/// The most languages that reasons can be given in.
+const MAX_LANGUAGES: usize = 64;
 
 /// The permissions that a manifest asks for.
 struct Asked<'n> {
@@ -23,6 +27,7 @@ pub(super) fn permissions(check: &mut Check, root: &At<'_>) {
     let asked = requests(check, root);
     let Some(mpkg) = root.get("mpkg").filter(|at| at.node.as_object().is_some()) else { return };
     optional(check, &mpkg, &asked);
+    reasons(check, &mpkg, &asked);
     network(check, &mpkg, &asked);
     for key in ["storage", "files"] {
         if let Some(at) = mpkg.get(key)
@@ -100,6 +105,38 @@ fn optional(check: &mut Check, mpkg: &At<'_>, asked: &Asked<'_>) {
         }
     }
     check.unique(&items);
+}
+
+/// Reasons in further languages. Their keys are the author's own, so a complaint about one names it by its place.
+fn reasons(check: &mut Check, mpkg: &At<'_>, asked: &Asked<'_>) {
+    let Some(at) = mpkg.get("reasons") else { return };
+    let mut languages = BTreeSet::new();
+    for (key, translated) in check.members(&at, MAX_LANGUAGES) {
+        if let Err(error) = key.text.parse::<Language>() {
+            check.refused_key(&key, &error);
+        } else if !languages.insert(key.text.to_ascii_lowercase()) {
+            // Language tags are compared without regard to case (BCP 47, section 2.1.1).
+            let message = format!("{} is given twice", quote(key.text));
+            check.push(key.problem(codes::DUPLICATE, message).help("put the reasons under one of them"));
+        }
+        for (key, reason) in check.members(&translated, 64) {
+            check.parsed::<Text<200>>(&reason);
+            if !asked.names.contains(key.text) {
+                reason_not_asked(check, &key, asked);
+            }
+        }
+    }
+}
+
+fn reason_not_asked(check: &mut Check, key: &Key<'_>, asked: &Asked<'_>) {
+    if let Err(error) = key.text.parse::<PermissionName>() {
+        return check.refused_key(key, &error);
+    }
+    let message = format!("{} has a reason here, but is not asked for", quote(key.text));
+    let names = asked.names.iter().map(String::as_str);
+    let valid = names.filter(|name| name.parse::<PermissionName>().is_ok());
+    let problem = key.problem(codes::REASON_NOT_ASKED, message).suggestion(suggest(key.text, valid));
+    check.push(problem.help("add the permission to `req_permissions`, or remove its reason"));
 }
 
 fn network(check: &mut Check, mpkg: &At<'_>, asked: &Asked<'_>) {

@@ -17,6 +17,7 @@ export type DeniedReason =
   | 'denied'
   | 'blocked'
   | 'revoked'
+  | 'not_in_use'
   | 'policy'
   | (string & {});
 

@@ -27,6 +27,8 @@ pub enum Denied {
     Blocked,
     /// It was granted and has been taken back.
     Revoked,
+    /// It is granted while the app is in use, and the app is hidden.
+    NotInUse,
     /// The host's policy forbids it.
     Policy,
     /// A reason that a newer host knows and this SDK does not.
