@@ -84,7 +84,7 @@ impl HostBuilder {
             engine::config(self.compiler).and_then(|c| Engine::new(&c)).map_err(HostError::Engine)?;
         let ticker = Arc::new(Ticker::start(&engine).map_err(HostError::Ticker)?);
         let mut registry = Registry::default();
-        for bridge in bridge::builtin().into_iter().chain(self.bridges) {
+        for bridge in bridge::builtin(&self.policy).into_iter().chain(self.bridges) {
             registry.add(bridge).map_err(|error| match error {
                 RegisterError::UnknownPermission { permission } => {
                     HostError::UnknownPermission { permission }

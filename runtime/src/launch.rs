@@ -10,7 +10,7 @@ use serde_json::json;
 use wasmtime::AsContextMut;
 
 use crate::app::{self, App};
-use crate::bridge::{LogLimiter, Topics};
+use crate::bridge::{Connections, LogLimiter, Topics};
 use crate::broker::{self, Permissions};
 use crate::budget::Ledger;
 use crate::data::{Installed, Namespace};
@@ -151,6 +151,7 @@ fn session(inner: &Inner, app: &App, user: &str) -> Result<Arc<Session>, LaunchE
         switch: KillSwitch::new(inner.engine.clone(), inner.ticker.clone()),
         notifications: Outbox::new(inner.policy.notification_queue),
         topics: Topics::default(),
+        network: Connections::new(&inner.policy.network),
         log_limiter: LogLimiter::new(inner.policy.log_lines_per_second),
         metrics: Metrics::new(inner.methods.clone()),
         launched: Instant::now(),

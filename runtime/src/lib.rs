@@ -29,7 +29,7 @@ mod supervisor;
 mod trap;
 mod wasi;
 
-pub use bridge::{Bridge, Caller};
+pub use bridge::{Bridge, Caller, Lookup, NetworkPolicy, Resolve, ResolveFuture, Resolver};
 pub use data::{DataError, Installed};
 pub use engine::{Compiler, UnknownCompiler, config as engine_config};
 pub use error::{CallError, HostError, InstallError, LaunchError};

@@ -24,6 +24,8 @@ pub(crate) struct Metrics {
     pub(crate) cpu_nanos: AtomicU64,
     pub(crate) log_lines: AtomicU64,
     pub(crate) log_dropped: AtomicU64,
+    network_sent: AtomicU64,
+    network_received: AtomicU64,
     latency: Option<Mutex<Histogram<u64>>>,
     bridge: Box<[MethodCounters]>,
     names: Arc<[String]>,
@@ -38,6 +40,8 @@ impl Metrics {
             cpu_nanos: AtomicU64::new(0),
             log_lines: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
+            network_sent: AtomicU64::new(0),
+            network_received: AtomicU64::new(0),
             latency: empty_histogram(),
             bridge: names.iter().map(|_| MethodCounters::default()).collect(),
             names,
@@ -46,6 +50,14 @@ impl Metrics {
 
     pub(crate) fn method(&self, place: usize) -> Option<&MethodCounters> {
         self.bridge.get(place)
+    }
+
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.network_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_received(&self, bytes: usize) {
+        self.network_received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn record_call(&self, failed: bool, took: Duration, cpu: Duration) {
@@ -74,6 +86,8 @@ impl Metrics {
             memory_cap,
             log_lines: load(&self.log_lines),
             log_dropped: load(&self.log_dropped),
+            network_sent: load(&self.network_sent),
+            network_received: load(&self.network_received),
             bridge: self
                 .names
                 .iter()
@@ -122,6 +136,10 @@ pub struct InstanceMetrics {
     pub log_lines: u64,
     /// Log lines dropped because there were too many.
     pub log_dropped: u64,
+    /// Bytes of request bodies sent to the network; once more for each redirect that they follow.
+    pub network_sent: u64,
+    /// Bytes of response bodies received from the network.
+    pub network_received: u64,
     /// Calls of the app to its host, by method.
     pub bridge: BTreeMap<String, MethodMetrics>,
 }

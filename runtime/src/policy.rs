@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::bridge::NetworkPolicy;
+
 /// One WebAssembly page.
 pub const PAGE: u64 = 64 * 1024;
 
@@ -35,6 +37,8 @@ pub struct Policy {
     pub log_lines_per_second: u32,
     /// Notifications kept for a slow receiver before the oldest are dropped and counted. Default 256.
     pub notification_queue: usize,
+    /// Which requests apps may make on the network, and how much of it they may take.
+    pub network: NetworkPolicy,
     /// Permissions this host never gives, whatever the user says.
     pub denied_permissions: Vec<String>,
 }
@@ -52,6 +56,7 @@ impl Default for Policy {
             storage_ceiling: 64 << 20,
             log_lines_per_second: 100,
             notification_queue: 256,
+            network: NetworkPolicy::default(),
             denied_permissions: Vec::new(),
         }
     }

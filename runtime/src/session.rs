@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::{LogLimiter, Topics};
+use crate::bridge::{Connections, LogLimiter, Topics};
 use crate::broker::Permissions;
 use crate::budget::Ledger;
 use crate::data::{Data, Namespace};
@@ -35,6 +35,7 @@ pub(crate) struct Session {
     pub(crate) switch: Arc<KillSwitch>,
     pub(crate) notifications: Outbox,
     pub(crate) topics: Topics,
+    pub(crate) network: Connections,
     pub(crate) log_limiter: LogLimiter,
     pub(crate) metrics: Metrics,
     pub(crate) launched: Instant,
