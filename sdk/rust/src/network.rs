@@ -170,3 +170,55 @@ impl Drop for Stream {
         }
     }
 }
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::FakeHost;
+
+    fn host(pieces: u32) -> (FakeHost, Rc<Cell<u32>>) {
+        let (host, closed, read) = (FakeHost::new(), Rc::new(Cell::new(0)), Cell::new(0));
+        host.on("network.open", |_| Ok(json!({ "status": 200, "headers": {}, "stream": 3 })));
+        host.on("network.read", move |params| {
+            assert_eq!(params, &json!({ "stream": 3 }));
+            read.set(read.get() + 1);
+            if read.get() > pieces {
+                return Err(Error::Unreachable("it broke off".into()));
+            }
+            Ok(json!({ "body_base64": "YWI=", "done": read.get() == 2 }))
+        });
+        let counted = closed.clone();
+        host.on("network.close", move |_| {
+            counted.set(counted.get() + 1);
+            Ok(json!({ "existed": true }))
+        });
+        (host, closed)
+    }
+
+    #[test]
+    fn a_stream_is_closed_by_whoever_ends_it() {
+        let open = || Request::get("https://api.example.com/x").open().unwrap();
+        let (_host, closed) = host(2);
+        let mut stream = open();
+        assert_eq!(stream.read(), Ok(Some(b"ab".to_vec())));
+        assert_eq!(stream.read(), Ok(Some(b"ab".to_vec())));
+        assert_eq!(stream.read(), Ok(None));
+        drop(stream);
+        assert_eq!(closed.get(), 0, "the host closes what is read to its end");
+        drop(_host);
+
+        let (_host, closed) = host(1);
+        let mut stream = open();
+        stream.read().unwrap();
+        assert!(matches!(stream.read(), Err(Error::Unreachable(_))));
+        drop(stream);
+        assert_eq!(closed.get(), 0, "the host closes what fails");
+        drop(open());
+        assert_eq!(closed.get(), 1);
+    }
+}

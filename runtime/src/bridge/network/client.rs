@@ -138,9 +138,6 @@ impl Client {
         let (parts, exchange) =
             Exchange::start(io, self.message(target, request)?).await.map_err(|error| {
                 tracing::debug!(host = %target.host, %error, "no answer");
-                if error.is_parse_too_large() {
-                    return FetchError::LongHeaders { count: exchange::HEADERS, bytes: exchange::HEADER_BYTES };
-                }
                 FetchError::Protocol { host: host() }
             })?;
         if !exchange::is_final(parts.status) {

@@ -18,10 +18,8 @@ pub(super) enum FetchError {
     Unconnected { host: String },
     #[error("`{host}` has no certificate that this device trusts, or does not speak TLS.")]
     Tls { host: String },
-    #[error("`{host}` does not keep to HTTP/1.1, or broke the connection.")]
+    #[error("`{host}` does not keep to HTTP/1.1 or its limits, or broke the connection.")]
     Protocol { host: String },
-    #[error("The headers of the answer are more than {count}, or longer than {bytes} bytes.")]
-    LongHeaders { count: usize, bytes: usize },
     #[error("The body of the answer is longer than {limit} bytes.")]
     LongBody { limit: u64 },
     #[error("The body of the answer is longer than {limit} bytes, which is what a message holds; use `network.open`.")]
@@ -46,7 +44,6 @@ impl From<FetchError> for RpcError {
             FetchError::Unconnected { .. } => (code::UNREACHABLE, json!({ "reason": "connect" })),
             FetchError::Tls { .. } => (code::UNREACHABLE, json!({ "reason": "tls" })),
             FetchError::Protocol { .. } => (code::UNREACHABLE, json!({ "reason": "protocol" })),
-            FetchError::LongHeaders { bytes, .. } => (code::TOO_LARGE, json!({ "limit": bytes })),
             FetchError::LongBody { limit } | FetchError::LongMessage { limit } => {
                 (code::TOO_LARGE, json!({ "limit": limit }))
             }

@@ -17,9 +17,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The most headers of an answer.
-pub(super) const HEADERS: usize = 100;
+const HEADERS: usize = 100;
 /// The longest headers of an answer, in bytes.
-pub(super) const HEADER_BYTES: usize = 32 * 1024;
+const HEADER_BYTES: usize = 32 * 1024;
 /// The most hyper reads ahead.
 const BUFFER: usize = 64 * 1024;
 /// What a connection is charged to its app: what hyper and TLS buffer, and the headers.
