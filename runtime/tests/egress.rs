@@ -129,7 +129,8 @@ impl Bench {
     fn host(&mut self, wanted: &RowPolicy) -> &TestHost {
         let (names, ports) = (self.names.clone(), [self.https.port, self.http.port]);
         self.hosts.entry(wanted.clone()).or_insert_with(|| {
-            let mut network = NetworkPolicy { resolver: Resolver::new(names.clone()), ..NetworkPolicy::default() };
+            let mut network =
+                NetworkPolicy { resolver: Resolver::new(names.clone()), ..NetworkPolicy::default() };
             if wanted.servers {
                 network = net::policy(&names, &ports);
                 network.plain_http = false;
@@ -137,7 +138,9 @@ impl Bench {
             network.plain_http |= wanted.plain_http;
             network.ports.extend(&wanted.ports);
             network.networks.extend(wanted.networks.iter().map(|n| n.parse::<ipnet::IpNet>().unwrap()));
-            network.names.extend(wanted.names.iter().map(|n| n.parse::<mpkg_manifest::HostPattern>().unwrap()));
+            network
+                .names
+                .extend(wanted.names.iter().map(|n| n.parse::<mpkg_manifest::HostPattern>().unwrap()));
             let policy = Policy { network, ..Policy::default() };
             host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()))
         })
@@ -223,11 +226,39 @@ fn check(expected: &Arrives, seen: &Seen, host: &str) -> Result<(), String> {
 
 /// Every reason for which a request can be refused; a new one needs a row.
 const REASONS: &[&str] = &[
-    "address_literal", "benchmark_address", "body_not_possible", "broadcast_address", "documentation_address", "downgrade",
-    "embedding_address", "header_forbidden", "header_invalid", "host_name", "link_local_address", "local_name",
-    "loopback_address", "metadata_address", "metadata_name", "method", "multicast_address", "not_listed", "plain_http",
-    "port", "private_address", "redirect_invalid", "reserved_address", "scheme", "shared_address", "too_many_headers",
-    "too_many_redirects", "trailing_dot", "unspecified_address", "url_character", "url_invalid", "url_too_long", "user_info",
+    "address_literal",
+    "benchmark_address",
+    "body_not_possible",
+    "broadcast_address",
+    "documentation_address",
+    "downgrade",
+    "embedding_address",
+    "header_forbidden",
+    "header_invalid",
+    "host_name",
+    "link_local_address",
+    "local_name",
+    "loopback_address",
+    "metadata_address",
+    "metadata_name",
+    "method",
+    "multicast_address",
+    "not_listed",
+    "plain_http",
+    "port",
+    "private_address",
+    "redirect_invalid",
+    "reserved_address",
+    "scheme",
+    "shared_address",
+    "too_many_headers",
+    "too_many_redirects",
+    "trailing_dot",
+    "unspecified_address",
+    "url_character",
+    "url_invalid",
+    "url_too_long",
+    "user_info",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

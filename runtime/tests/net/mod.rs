@@ -40,7 +40,8 @@ impl Reply {
     }
 
     pub fn redirect(status: u16, location: &str) -> Self {
-        let text = format!("HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        let text =
+            format!("HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
         Self::Bytes(text.into_bytes())
     }
 }
@@ -90,7 +91,10 @@ impl Server {
         Self::start(Some(certificates().acceptor.clone()), handler).await
     }
 
-    async fn start(tls: Option<TlsAcceptor>, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+    async fn start(
+        tls: Option<TlsAcceptor>,
+        handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -195,7 +199,8 @@ fn certificates() -> &'static Certificates {
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = authority.self_signed(&key).unwrap();
         let issuer = Issuer::new(authority, key);
-        let names = ["example.com", "*.example.com", "*.example.org", "xn--bcher-kva.example", "shop.internal"];
+        let names =
+            ["example.com", "*.example.com", "*.example.org", "xn--bcher-kva.example", "shop.internal"];
         let key = KeyPair::generate().unwrap();
         let leaf = CertificateParams::new(names.map(String::from)).unwrap().signed_by(&key, &issuer).unwrap();
         let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));

@@ -134,7 +134,11 @@ impl Client {
         let socket = connected.ok_or_else(|| FetchError::Unconnected { host: host() })?;
         // Small requests are the rule; waiting to fill a packet helps none of them.
         let _ = socket.set_nodelay(true);
-        let io = if target.tls { self.encrypt(socket, &target.host).await? } else { Box::new(socket) as Box<dyn Io> };
+        let io = if target.tls {
+            self.encrypt(socket, &target.host).await?
+        } else {
+            Box::new(socket) as Box<dyn Io>
+        };
         let (parts, exchange) =
             Exchange::start(io, self.message(target, request)?).await.map_err(|error| {
                 tracing::debug!(host = %target.host, %error, "no answer");

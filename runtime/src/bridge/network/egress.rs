@@ -28,8 +28,20 @@ const METHODS: [Method; 7] =
 /// Names under these are somebody's local network, or nobody's.
 /// Sources: RFC 6761, RFC 6762, RFC 8375, RFC 7686, RFC 9476, ICANN's resolution on `.internal`.
 const LOCAL: [&str; 14] = [
-    "alt", "corp", "home", "home.arpa", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost",
-    "onion", "private", "test",
+    "alt",
+    "corp",
+    "home",
+    "home.arpa",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "onion",
+    "private",
+    "test",
 ];
 /// Names of the metadata services of clouds, which hand out keys to whoever asks from inside.
 const METADATA: [&str; 4] =
@@ -317,9 +329,10 @@ pub(crate) fn headers<'a>(
             return Err(Refusal::TooManyHeaders);
         }
         let invalid = || Refusal::HeaderInvalid { name: name.chars().take(64).collect() };
-        // Line ends in a value would begin another header, or another request.
+        // Line ends in a value would begin another header, or another request. Of other letters than ASCII each server
+        // has an idea of its own.
         let (name, value) = match (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-            (Ok(name), Ok(value)) => (name, value),
+            (Ok(name), Ok(value)) if value.to_str().is_ok() => (name, value),
             _ => return Err(invalid()),
         };
         let text = name.as_str();
@@ -354,7 +367,8 @@ mod tests {
 
     #[test]
     fn what_is_checked_is_what_is_asked_for() {
-        let (hosts, policy) = (hosts(&["*.example.com"]), NetworkPolicy { ports: vec![8443], ..Default::default() });
+        let (hosts, policy) =
+            (hosts(&["*.example.com"]), NetworkPolicy { ports: vec![8443], ..Default::default() });
         let rules = Rules { hosts: &hosts, policy: &policy };
         let target = Target::parse("HTTPS://API.Example.COM:8443/a/../b?c=%41#secret", rules).unwrap();
         assert_eq!((target.host.as_str(), target.port, target.tls), ("api.example.com", 8443, true));
@@ -362,10 +376,10 @@ mod tests {
         assert_eq!(target.path().to_string(), "/b?c=%41");
         assert_eq!(target.authority().unwrap(), "api.example.com:8443");
         let target = Target::parse("https://api.example.com:443", rules).unwrap();
-        assert_eq!((target.authority().unwrap().to_str().unwrap(), target.url()), (
-            "api.example.com",
-            "https://api.example.com/"
-        ));
+        assert_eq!(
+            (target.authority().unwrap().to_str().unwrap(), target.url()),
+            ("api.example.com", "https://api.example.com/")
+        );
         // A path that looks like an authority stays a path.
         let target = Target::parse("https://a.example.com//evil.example/x", rules).unwrap();
         assert_eq!((target.path().to_string().as_str(), target.path().host()), ("//evil.example/x", None));
@@ -382,9 +396,40 @@ mod tests {
 
     fn url_like() -> impl Strategy<Value = String> {
         let part = prop::sample::select(vec![
-            "https", "http", ":", "//", "/", "@", "a.example.com", "b.example.com", "evil.example", "127.0.0.1", "0x7f.1",
-            "2130706433", "[::1]", "[::ffff:7f00:1]", "..", ".", "#", "?", "%2e", "%00", "\\", "\t", ":443", ":8080", "user",
-            "\u{ff0e}", "\u{3002}", "\u{2488}", "xn--", "ß", "\u{202e}", "localhost", "metadata.google.internal", "",
+            "https",
+            "http",
+            ":",
+            "//",
+            "/",
+            "@",
+            "a.example.com",
+            "b.example.com",
+            "evil.example",
+            "127.0.0.1",
+            "0x7f.1",
+            "2130706433",
+            "[::1]",
+            "[::ffff:7f00:1]",
+            "..",
+            ".",
+            "#",
+            "?",
+            "%2e",
+            "%00",
+            "\\",
+            "\t",
+            ":443",
+            ":8080",
+            "user",
+            "\u{ff0e}",
+            "\u{3002}",
+            "\u{2488}",
+            "xn--",
+            "ß",
+            "\u{202e}",
+            "localhost",
+            "metadata.google.internal",
+            "",
         ]);
         prop::collection::vec(part, 0..10).prop_map(|parts| parts.concat())
     }

@@ -22,7 +22,9 @@ pub(super) enum FetchError {
     Protocol { host: String },
     #[error("The body of the answer is longer than {limit} bytes.")]
     LongBody { limit: u64 },
-    #[error("The body of the answer is longer than {limit} bytes, which is what a message holds; use `network.open`.")]
+    #[error(
+        "The body of the answer is longer than {limit} bytes, which is what a message holds; use `network.open`."
+    )]
     LongMessage { limit: u64 },
     #[error("The app's memory budget has no room for this.")]
     NoMemory,

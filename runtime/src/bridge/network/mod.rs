@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
+use hyper::Method;
 use hyper::header::{HeaderMap, SET_COOKIE};
 use hyper::http::response::Parts;
-use hyper::Method;
 use mpkg_manifest::{HostPattern, ScopeValue};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -213,7 +213,8 @@ impl Client {
         let room = head.room(session.message_bytes)?;
         let mut stream = Stream::new(opened, self.policy.response_bytes, deadline)?;
         let long = FetchError::LongMessage { limit: u64::try_from(room).unwrap_or(u64::MAX) };
-        if stream.length().is_some_and(|length| usize::try_from(length).map_or(true, |length| length > room)) {
+        if stream.length().is_some_and(|length| usize::try_from(length).map_or(true, |length| length > room))
+        {
             return Err(long);
         }
         let mut body = Growing::new(&session.ledger);

@@ -37,7 +37,16 @@ impl Stream {
         if exchange.length().is_some_and(|length| length > limit) {
             return Err(FetchError::LongBody { limit });
         }
-        Ok(Self { host, exchange, rest: Bytes::new(), left: limit, limit, deadline, _held: held, _watch: None })
+        Ok(Self {
+            host,
+            exchange,
+            rest: Bytes::new(),
+            left: limit,
+            limit,
+            deadline,
+            _held: held,
+            _watch: None,
+        })
     }
 
     /// Up to `most` bytes; `None` at the end. Waits for as long as `idle` for the server to send something.
@@ -56,8 +65,7 @@ impl Stream {
                 Ok(Ok(Some(piece))) => piece,
             };
             let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
-            self.left =
-                self.left.checked_sub(length).ok_or(FetchError::LongBody { limit: self.limit })?;
+            self.left = self.left.checked_sub(length).ok_or(FetchError::LongBody { limit: self.limit })?;
             self.rest = piece;
         }
         Ok(Some(self.rest.split_to(most.min(self.rest.len()))))
