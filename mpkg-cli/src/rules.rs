@@ -124,7 +124,16 @@ pub(crate) const RPC_CODES: &[(i64, &str, &str)] = &[
     (-32005, "rate_limited", "Too many calls at once or in a short time. Wait and try again."),
     (-32006, "cancelled", "The call was cancelled, usually because the app is being stopped."),
     (-32007, "timed_out", "The call took too long."),
-    (-32008, "refused", "A rule of the host forbids it, for example the network rules."),
+    (
+        -32008,
+        "refused",
+        "A rule of the host forbids it, for example the network rules; data.reason tells which.",
+    ),
+    (
+        -32009,
+        "unreachable",
+        "The other side of a network request does not answer, or not as it should; data.reason tells how far it got.",
+    ),
 ];
 
 #[cfg(test)]

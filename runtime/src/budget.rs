@@ -45,6 +45,13 @@ impl Ledger {
         })
     }
 
+    /// A ledger on a host that has room for everything.
+    #[cfg(test)]
+    pub(crate) fn alone(cap: u64) -> Arc<Self> {
+        let host = crate::memory::HostMemory::new(u64::MAX);
+        Self::new(cap, host.seat(0).unwrap_or_else(|| unreachable!("nothing always fits")))
+    }
+
     pub(crate) fn cap(&self) -> u64 {
         self.cap
     }
@@ -218,10 +225,6 @@ mod tests {
 
     const PAGE: usize = 65536;
 
-    fn ledger(cap: u64) -> Arc<Ledger> {
-        Ledger::new(cap, HostMemory::new(u64::MAX).seat(0).unwrap())
-    }
-
     #[test]
     fn what_an_app_takes_after_its_start_is_the_hosts_too() {
         let memory = HostMemory::new(3 * PAGE as u64);
@@ -240,7 +243,7 @@ mod tests {
 
     #[test]
     fn counts_memories_tables_and_buffers_together() {
-        let ledger = ledger(3 * PAGE as u64);
+        let ledger = Ledger::alone(3 * PAGE as u64);
         let mut budget = Budget::new(ledger.clone());
         assert!(budget.memory_growing(0, PAGE, None).unwrap());
         assert!(budget.table_growing(0, PAGE / 8, None).unwrap());
@@ -255,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_failed_growth_is_refunded_once() {
-        let ledger = ledger(2 * PAGE as u64);
+        let ledger = Ledger::alone(2 * PAGE as u64);
         let mut budget = Budget::new(ledger.clone());
         assert!(budget.memory_growing(0, 2 * PAGE, None).unwrap());
         budget.memory_grow_failed(wasmtime::Error::msg("no address space")).unwrap();
@@ -269,7 +272,7 @@ mod tests {
             cap in 0u64..1_000_000,
             steps in proptest::collection::vec((0usize..3, 0usize..200_000), 0..60),
         ) {
-            let ledger = ledger(cap);
+            let ledger = Ledger::alone(cap);
             let mut budget = Budget::new(ledger.clone());
             let mut holds = Vec::new();
             let mut kept = 0u64;

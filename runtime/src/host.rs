@@ -92,7 +92,7 @@ impl HostBuilder {
     pub fn build(self) -> Result<Host, HostError> {
         let runtime = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
         let mut registry = Registry::default();
-        for bridge in bridge::builtin().into_iter().chain(self.bridges) {
+        for bridge in bridge::builtin(&self.policy).into_iter().chain(self.bridges) {
             registry.add(bridge).map_err(|error| match error {
                 RegisterError::UnknownPermission { permission } => {
                     HostError::UnknownPermission { permission }

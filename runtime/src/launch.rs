@@ -10,7 +10,7 @@ use serde_json::json;
 use wasmtime::AsContextMut;
 
 use crate::app::App;
-use crate::bridge::Topics;
+use crate::bridge::{Connections, Topics};
 use crate::broker;
 use crate::budget::Ledger;
 use crate::call::{Running, Shared};
@@ -221,6 +221,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         topics: Topics::default(),
         log_rate: Rate::per_second(limits.log_lines_per_second),
         rates: inner.registry.rates(),
+        network: Connections::new(&inner.policy.network),
         metrics: Metrics::new(inner.methods.clone()),
     }))
 }

@@ -43,7 +43,7 @@ mod supervisor;
 mod trap;
 mod wasi;
 
-pub use bridge::{Bridge, Caller};
+pub use bridge::{Bridge, Caller, Lookup, NetworkPolicy, Resolve, ResolveFuture, Resolver};
 pub use data::{AuditOutcome, AuditPage, AuditRecord, DataError, Decider, Installed};
 pub use engine::{Compiler, UnknownCompiler, config as engine_config};
 pub use error::{CallError, HostError, InstallError, LaunchError};

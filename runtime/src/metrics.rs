@@ -30,6 +30,8 @@ pub(crate) struct Metrics {
     pub(crate) cpu_nanos: AtomicU64,
     pub(crate) log_lines: AtomicU64,
     pub(crate) log_dropped: AtomicU64,
+    network_sent: AtomicU64,
+    network_received: AtomicU64,
     hits: [AtomicU64; Limit::ALL.len()],
     latency: Latency,
     bridge: Box<[MethodCounters]>,
@@ -44,6 +46,8 @@ impl Metrics {
             cpu_nanos: AtomicU64::new(0),
             log_lines: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
+            network_sent: AtomicU64::new(0),
+            network_received: AtomicU64::new(0),
             hits: Default::default(),
             latency: Latency::default(),
             bridge: names.iter().map(|_| MethodCounters::default()).collect(),
@@ -53,6 +57,14 @@ impl Metrics {
 
     pub(crate) fn method(&self, place: usize) -> Option<&MethodCounters> {
         self.bridge.get(place)
+    }
+
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.network_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_received(&self, bytes: usize) {
+        self.network_received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Counts that a limit was met.
@@ -92,6 +104,8 @@ impl Metrics {
                 .collect(),
             log_lines: load(&self.log_lines),
             log_dropped: load(&self.log_dropped),
+            network_sent: load(&self.network_sent),
+            network_received: load(&self.network_received),
             bridge: self
                 .names
                 .iter()
@@ -142,6 +156,10 @@ pub struct InstanceMetrics {
     pub log_lines: u64,
     /// Log lines dropped because there were too many.
     pub log_dropped: u64,
+    /// Bytes of request bodies sent to the network; once more for each redirect that they follow.
+    pub network_sent: u64,
+    /// Bytes of response bodies received from the network.
+    pub network_received: u64,
     /// Calls of the app to its host, by method.
     pub bridge: BTreeMap<String, MethodMetrics>,
 }
@@ -170,6 +188,8 @@ pub(crate) struct AppTotals {
     pub(crate) memory_peak: u64,
     pub(crate) log_lines: u64,
     pub(crate) log_dropped: u64,
+    pub(crate) network_sent: u64,
+    pub(crate) network_received: u64,
     pub(crate) bridge: BTreeMap<String, MethodTotals>,
 }
 
@@ -196,6 +216,8 @@ impl From<&InstanceMetrics> for AppTotals {
             memory_peak: instance.memory_peak,
             log_lines: instance.log_lines,
             log_dropped: instance.log_dropped,
+            network_sent: instance.network_sent,
+            network_received: instance.network_received,
             bridge: instance.bridge.iter().map(method).collect(),
         }
     }
@@ -213,6 +235,8 @@ impl AppTotals {
         self.memory_peak = self.memory_peak.max(other.memory_peak);
         self.log_lines += other.log_lines;
         self.log_dropped += other.log_dropped;
+        self.network_sent += other.network_sent;
+        self.network_received += other.network_received;
         for (method, counts) in &other.bridge {
             let sum = self.bridge.entry(method.clone()).or_default();
             sum.calls += counts.calls;

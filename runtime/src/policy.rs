@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::bridge::NetworkPolicy;
 use crate::limits::Limits;
 
 /// One WebAssembly page.
@@ -49,6 +50,8 @@ pub struct Policy {
     /// How long a question about a permission may stay open; then it counts as not granted. A call that waits for the
     /// answer is held to `wall_per_call` as well. Default 60 s.
     pub prompt_timeout: Duration,
+    /// Which requests apps may make on the network, and how much of it they may take.
+    pub network: NetworkPolicy,
     /// Permissions this host never gives, whatever the user says.
     pub denied_permissions: Vec<String>,
 }
@@ -78,6 +81,7 @@ impl Default for Policy {
             rates: BTreeMap::new(),
             notification_queue: 256,
             prompt_timeout: Duration::from_secs(60),
+            network: NetworkPolicy::default(),
             denied_permissions: Vec::new(),
         }
     }

@@ -38,6 +38,8 @@ pub mod code {
     pub const TIMED_OUT: i32 = -32007;
     /// The request is well-formed and permitted in general, but not this one (such as an egress rule).
     pub const REFUSED: i32 = -32008;
+    /// The other side of a network request could not be reached, or did not keep to its protocol.
+    pub const UNREACHABLE: i32 = -32009;
 }
 
 /// A JSON-RPC error object.

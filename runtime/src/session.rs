@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mpkg_manifest::ScopeValue;
 
-use crate::bridge::Topics;
+use crate::bridge::{Connections, Topics};
 use crate::broker::{Broker, Permissions};
 use crate::budget::Ledger;
 use crate::data::{AuditOutcome, AuditRecord, Data, Decider, Namespace};
@@ -70,6 +70,7 @@ pub(crate) struct Session {
     pub(crate) topics: Topics,
     pub(crate) log_rate: Rate,
     pub(crate) rates: Rates,
+    pub(crate) network: Connections,
     pub(crate) metrics: Metrics,
 }
 

@@ -252,6 +252,12 @@ impl Collector for Scrape {
         family.seconds("throttled", "Time the app had to wait for CPU time.", throttled)?;
         family.counter("log_lines", "Log lines written.", by_app(|t| t.log_lines))?;
         family.counter("log_dropped", "Log lines dropped.", by_app(|t| t.log_dropped))?;
+        family.counter("network_sent_bytes", "Bytes sent to servers.", by_app(|t| t.network_sent))?;
+        family.counter(
+            "network_received_bytes",
+            "Bytes received from servers.",
+            by_app(|t| t.network_received),
+        )?;
         family.bytes("memory_peak", "The most an instance was ever charged.", by_app(|t| t.memory_peak))?;
         let memory = self.memory.iter().map(|(app, bytes)| (vec![("app", app.as_str())], *bytes));
         family.bytes("memory", "What the app's instances have resident.", memory)?;

@@ -49,7 +49,7 @@ pub const VOCABULARY: &[Spec] = &[
         name: "network",
         sentence: "exchange data with the internet hosts that it lists",
         risk: Risk::Sensitive,
-        methods: &["network.fetch"],
+        methods: &["network.fetch", "network.open", "network.read", "network.close"],
         scope: Scope::Hosts,
         interface: "network",
         free: false,

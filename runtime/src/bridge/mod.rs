@@ -6,6 +6,7 @@
 mod clock;
 mod events;
 mod log;
+mod network;
 mod random;
 mod storage;
 
@@ -19,10 +20,13 @@ use mpkg_manifest::permission;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::policy::Policy;
 use crate::rpc::RpcError;
 use crate::session::Session;
 
 pub(crate) use events::Topics;
+pub(crate) use network::Connections;
+pub use network::{Lookup, NetworkPolicy, Resolve, ResolveFuture, Resolver};
 
 type Answer = Result<String, RpcError>;
 type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -207,6 +211,13 @@ impl Caller {
 }
 
 /// The bridges every host has.
-pub(crate) fn builtin() -> Vec<Bridge> {
-    vec![log::bridge(), clock::bridge(), random::bridge(), storage::bridge(), events::bridge()]
+pub(crate) fn builtin(policy: &Policy) -> Vec<Bridge> {
+    vec![
+        log::bridge(),
+        clock::bridge(),
+        random::bridge(),
+        storage::bridge(),
+        network::bridge(&policy.network),
+        events::bridge(),
+    ]
 }

@@ -92,6 +92,13 @@ export class Refused extends RpcError {
   }
 }
 
+/** The other side of a network request does not answer, or not as it should (-32009). The user may be offline. */
+export class Unreachable extends RpcError {
+  constructor(message, data) {
+    super(-32009, message, data);
+  }
+}
+
 const CLASSES = new Map([
   [-32601, MethodNotFound],
   [-32602, InvalidParams],
@@ -104,6 +111,7 @@ const CLASSES = new Map([
   [-32006, Cancelled],
   [-32007, TimedOut],
   [-32008, Refused],
+  [-32009, Unreachable],
 ]);
 
 /** The error class for what came over the bridge. `data` is JSON text, or nothing. */

@@ -12,6 +12,7 @@ export {
   Cancelled,
   TimedOut,
   Refused,
+  Unreachable,
 } from './errors.js';
 export * as cart from './cart.js';
 export * as clipboard from './clipboard.js';

@@ -153,6 +153,7 @@ export class FakeHost {
       return { used_bytes: this.#used(), quota_bytes: this.#quotaBytes, keys: this.#storage.size };
     },
     'network.fetch': ({ url }) => fail(-32008, `no answer for ${url}: give one with host.answer('network.fetch', …)`),
+    'network.open': ({ url }) => fail(-32008, `no answer for ${url}: give one with host.answer('network.open', …)`),
     'events.publish': ({ topic, data }) => {
       const id = this.#id('event');
       this.published.push({ topic, data, id });

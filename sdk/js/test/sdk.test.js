@@ -186,6 +186,37 @@ test('network bodies are bytes and texts; what a test throws crosses the bridge'
   assert.throws(() => network.fetch('https://evil.example'), { name: 'Refused', message: 'not in the manifest' });
 });
 
+test('a streamed body ends, is left early, or fails', (t) => {
+  const fake = withHost(t);
+  const pieces = [];
+  const closed = [];
+  fake.answer('network.open', () => ({ status: 200, headers: {}, stream: 3 }));
+  fake.answer('network.read', ({ stream }) => {
+    assert.equal(stream, 3);
+    const piece = pieces.shift();
+    if (piece === undefined) throw new RpcError(-32009, 'it broke off');
+    return { body_base64: btoa(piece), done: pieces.length === 0 };
+  });
+  fake.answer('network.close', ({ stream }) => ({ existed: closed.push(stream) > 0 }));
+  const read = (count) => {
+    const got = [];
+    for (const piece of network.open('https://api.example.com/x')) {
+      got.push(new TextDecoder().decode(piece));
+      if (got.length === count) break;
+    }
+    return got;
+  };
+  pieces.push('ab', 'c');
+  assert.deepEqual(read(9), ['ab', 'c']);
+  assert.deepEqual(closed, [], 'the host closes what is read to its end');
+  pieces.push('ab', 'c');
+  assert.deepEqual(read(1), ['ab']);
+  assert.deepEqual(closed, [3]);
+  pieces.length = 0;
+  assert.throws(() => read(9), { name: 'Unreachable', message: 'it broke off' });
+  assert.deepEqual(closed, [3], 'the host closes what fails');
+});
+
 function withHost(t, options) {
   const fake = new FakeHost(options);
   t.after(() => fake.close());

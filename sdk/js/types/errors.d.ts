@@ -80,3 +80,8 @@ export class TimedOut extends RpcError {
 export class Refused extends RpcError {
   constructor(message: string, data?: Json);
 }
+
+/** The other side of a network request does not answer, or not as it should (-32009). The user may be offline. */
+export class Unreachable extends RpcError {
+  constructor(message: string, data?: Json);
+}

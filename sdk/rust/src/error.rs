@@ -72,6 +72,8 @@ pub enum Error {
     TimedOut(String),
     /// The host refused this very request, for example a URL outside the manifest's list (-32008).
     Refused(String),
+    /// The other side of a network request does not answer, or not as it should (-32009). The user may be offline.
+    Unreachable(String),
     /// No such method (-32601).
     MethodNotFound(String),
     /// The params do not fit (-32602).
@@ -119,6 +121,7 @@ impl Error {
             Self::Cancelled(_) => -32006,
             Self::TimedOut(_) => -32007,
             Self::Refused(_) => -32008,
+            Self::Unreachable(_) => -32009,
             Self::MethodNotFound(_) => -32601,
             Self::InvalidParams { .. } => -32602,
             Self::Internal(_) => -32603,
@@ -140,6 +143,7 @@ impl Error {
             | Self::Cancelled(message)
             | Self::TimedOut(message)
             | Self::Refused(message)
+            | Self::Unreachable(message)
             | Self::MethodNotFound(message)
             | Self::Internal(message) => message,
             Self::Other(error) => &error.message,
@@ -199,6 +203,7 @@ impl From<RpcError> for Error {
             -32006 => Self::Cancelled(message),
             -32007 => Self::TimedOut(message),
             -32008 => Self::Refused(message),
+            -32009 => Self::Unreachable(message),
             -32601 => Self::MethodNotFound(message),
             -32602 => Self::InvalidParams { field: read::<FieldData>(&data).map(|data| data.field), message },
             -32603 => Self::Internal(message),
@@ -250,6 +255,7 @@ mod tests {
             Error::Cancelled(text()),
             Error::TimedOut(text()),
             Error::Refused(text()),
+            Error::Unreachable(text()),
             Error::MethodNotFound(text()),
             Error::InvalidParams { field: None, message: text() },
             Error::invalid_params("lines[0]", "too long"),

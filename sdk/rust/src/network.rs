@@ -6,12 +6,22 @@
 //! if answer.status == 200 { mpkg_sdk::log::info(&String::from_utf8_lossy(&answer.body)); }
 //! # Ok(()) }
 //! ```
+//!
+//! What is too long for one message, or for the app's memory, is read piece by piece:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), mpkg_sdk::Error> {
+//! let mut answer = mpkg_sdk::network::Request::get("https://api.example.com/all-prices.csv").open()?;
+//! while let Some(piece) = answer.read()? { mpkg_sdk::log::info(&format!("{} bytes more", piece.len())); }
+//! # Ok(()) }
+//! ```
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bridge::Ignored;
 use crate::{Error, base64, bridge};
 
 /// A request to be sent.
@@ -101,5 +111,114 @@ impl Request {
         let answer: Answer = bridge::request(bridge::network, "network.fetch", self)?;
         let body = base64::decode("network.fetch", &answer.body_base64)?;
         Ok(Response { status: answer.status, headers: answer.headers, body })
+    }
+
+    /// Sends it, and leaves the body to be read piece by piece.
+    pub fn open(&self) -> Result<Stream, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            status: u16,
+            #[serde(default)]
+            headers: BTreeMap<String, String>,
+            stream: u64,
+        }
+        let answer: Answer = bridge::request(bridge::network, "network.open", self)?;
+        Ok(Stream { status: answer.status, headers: answer.headers, id: answer.stream, done: false })
+    }
+}
+
+/// An answer whose body is read piece by piece. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Stream {
+    /// The HTTP status.
+    pub status: u16,
+    /// Header names are in lower case.
+    pub headers: BTreeMap<String, String>,
+    id: u64,
+    done: bool,
+}
+
+#[derive(Serialize)]
+struct Id {
+    stream: u64,
+}
+
+impl Stream {
+    /// The next piece of the body; `None` at its end. Waits while nothing is there.
+    pub fn read(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        #[derive(Deserialize)]
+        struct Piece {
+            body_base64: String,
+            done: bool,
+        }
+        if self.done {
+            return Ok(None);
+        }
+        // The host closes a stream that fails.
+        self.done = true;
+        let piece: Piece = bridge::request(bridge::network, "network.read", &Id { stream: self.id })?;
+        self.done = piece.done;
+        let body = base64::decode("network.read", &piece.body_base64)?;
+        Ok(Some(body).filter(|body| !body.is_empty()))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = bridge::request::<_, Ignored>(bridge::network, "network.close", &Id { stream: self.id });
+        }
+    }
+}
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::FakeHost;
+
+    fn host(pieces: u32) -> (FakeHost, Rc<Cell<u32>>) {
+        let (host, closed, read) = (FakeHost::new(), Rc::new(Cell::new(0)), Cell::new(0));
+        host.on("network.open", |_| Ok(json!({ "status": 200, "headers": {}, "stream": 3 })));
+        host.on("network.read", move |params| {
+            assert_eq!(params, &json!({ "stream": 3 }));
+            read.set(read.get() + 1);
+            if read.get() > pieces {
+                return Err(Error::Unreachable("it broke off".into()));
+            }
+            Ok(json!({ "body_base64": "YWI=", "done": read.get() == 2 }))
+        });
+        let counted = closed.clone();
+        host.on("network.close", move |_| {
+            counted.set(counted.get() + 1);
+            Ok(json!({ "existed": true }))
+        });
+        (host, closed)
+    }
+
+    #[test]
+    fn a_stream_is_closed_by_whoever_ends_it() {
+        let open = || Request::get("https://api.example.com/x").open().unwrap();
+        let (_host, closed) = host(2);
+        let mut stream = open();
+        assert_eq!(stream.read(), Ok(Some(b"ab".to_vec())));
+        assert_eq!(stream.read(), Ok(Some(b"ab".to_vec())));
+        assert_eq!(stream.read(), Ok(None));
+        drop(stream);
+        assert_eq!(closed.get(), 0, "the host closes what is read to its end");
+        drop(_host);
+
+        let (_host, closed) = host(1);
+        let mut stream = open();
+        stream.read().unwrap();
+        assert!(matches!(stream.read(), Err(Error::Unreachable(_))));
+        drop(stream);
+        assert_eq!(closed.get(), 0, "the host closes what fails");
+        drop(open());
+        assert_eq!(closed.get(), 1);
     }
 }

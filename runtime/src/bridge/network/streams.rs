@@ -1,0 +1,168 @@
+//! Answers that an app reads piece by piece.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::client::{Held, Opened};
+use super::error::FetchError;
+use super::exchange::Exchange;
+use crate::rpc::{RpcError, code};
+
+/// An answer whose body is read by the app, as fast as the app likes: what it does not read stays in the server's
+/// hands.
+pub(super) struct Stream {
+    host: String,
+    exchange: Exchange,
+    /// Came in and is not read yet; never more than one piece.
+    rest: Bytes,
+    /// Bytes of the body that may still come.
+    left: u64,
+    limit: u64,
+    deadline: Instant,
+    _held: Held,
+    /// Set once the stream is among those of its instance.
+    _watch: Option<AbortOnDropHandle<()>>,
+}
+
+impl Stream {
+    /// A body of at most `limit` bytes that ends before `deadline`.
+    pub(super) fn new(opened: Opened, limit: u64, deadline: Instant) -> Result<Self, FetchError> {
+        let Opened { host, exchange, held, .. } = opened;
+        if exchange.length().is_some_and(|length| length > limit) {
+            return Err(FetchError::LongBody { limit });
+        }
+        Ok(Self {
+            host,
+            exchange,
+            rest: Bytes::new(),
+            left: limit,
+            limit,
+            deadline,
+            _held: held,
+            _watch: None,
+        })
+    }
+
+    /// Up to `most` bytes; `None` at the end. Waits for as long as `idle` for the server to send something.
+    pub(super) async fn read(&mut self, most: usize, idle: Duration) -> Result<Option<Bytes>, FetchError> {
+        if self.rest.is_empty() {
+            let patience = Instant::now() + idle;
+            let piece = tokio::time::timeout_at(patience.min(self.deadline), self.exchange.chunk()).await;
+            let piece = match piece {
+                Err(_) if patience < self.deadline => return Err(FetchError::Idle),
+                Err(_) => return Err(FetchError::TimedOut),
+                Ok(Err(error)) => {
+                    tracing::debug!(host = %self.host, %error, "an answer broke off");
+                    return Err(FetchError::Protocol { host: self.host.clone() });
+                }
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Ok(Some(piece))) => piece,
+            };
+            let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            self.left = self.left.checked_sub(length).ok_or(FetchError::LongBody { limit: self.limit })?;
+            self.rest = piece;
+        }
+        Ok(Some(self.rest.split_to(most.min(self.rest.len()))))
+    }
+
+    /// True if there is nothing more to read.
+    pub(super) fn is_done(&self) -> bool {
+        self.rest.is_empty() && self.exchange.is_done()
+    }
+
+    pub(super) fn length(&self) -> Option<u64> {
+        self.exchange.length()
+    }
+}
+
+/// The open streams of one instance.
+#[derive(Default)]
+pub(super) struct Streams(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    last: u64,
+    /// `None` while a stream is being read from.
+    open: HashMap<u64, Option<Stream>>,
+}
+
+impl Streams {
+    /// Keeps a stream until it is closed, read to its end or to its deadline, or `gone` is cancelled: an instance that
+    /// was killed lives on as a name for as long as its host likes, its sockets do not.
+    pub(super) fn insert(self: &Arc<Self>, mut stream: Stream, gone: CancellationToken) -> u64 {
+        let mut table = self.lock();
+        table.last += 1;
+        let id = table.last;
+        let (streams, deadline) = (Arc::downgrade(self), stream.deadline);
+        let watch = tokio::spawn(async move {
+            tokio::select! {
+                () = gone.cancelled() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+            if let Some(streams) = streams.upgrade() {
+                streams.close(id);
+            }
+        });
+        stream._watch = Some(AbortOnDropHandle::new(watch));
+        table.open.insert(id, Some(stream));
+        id
+    }
+
+    /// Closes a stream; false if there was none.
+    pub(super) fn close(&self, id: u64) -> bool {
+        // Out of the table first: dropping a stream runs code that must not meet the lock.
+        let closed = self.lock().open.remove(&id);
+        closed.is_some()
+    }
+
+    /// Takes a stream to read from it. Unless it is given back it is closed.
+    pub(super) fn borrow(self: &Arc<Self>, id: u64) -> Result<Borrowed, RpcError> {
+        match self.lock().open.get_mut(&id) {
+            None => Err(RpcError::invalid_params(format!("There is no open stream {id}."))),
+            Some(place) => match place.take() {
+                None => Err(RpcError::new(code::BUSY, format!("Stream {id} is being read from already."))),
+                Some(stream) => Ok(Borrowed { streams: self.clone(), id, stream: Some(stream) }),
+            },
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream on loan.
+pub(super) struct Borrowed {
+    streams: Arc<Streams>,
+    id: u64,
+    stream: Option<Stream>,
+}
+
+impl Borrowed {
+    pub(super) fn stream(&mut self) -> Result<&mut Stream, RpcError> {
+        self.stream.as_mut().ok_or_else(RpcError::internal)
+    }
+
+    /// Puts the stream back, unless it was closed meanwhile.
+    pub(super) fn give_back(mut self) {
+        let mut table = self.streams.lock();
+        if let Some(place) = table.open.get_mut(&self.id) {
+            *place = self.stream.take();
+        }
+        drop(table);
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if self.stream.is_some() {
+            self.streams.close(self.id);
+        }
+    }
+}
