@@ -92,6 +92,14 @@ export class Refused extends RpcError {
   }
 }
 
+/** Stored data is not as a transaction supposes (-32009). Nothing was changed. */
+export class Conflict extends RpcError {
+  constructor(message, data) {
+    super(-32009, message, data);
+    this.key = data?.key;
+  }
+}
+
 const CLASSES = new Map([
   [-32601, MethodNotFound],
   [-32602, InvalidParams],
@@ -104,6 +112,7 @@ const CLASSES = new Map([
   [-32006, Cancelled],
   [-32007, TimedOut],
   [-32008, Refused],
+  [-32009, Conflict],
 ]);
 
 /** The error class for what came over the bridge. `data` is JSON text, or nothing. */

@@ -12,6 +12,7 @@ export {
   Cancelled,
   TimedOut,
   Refused,
+  Conflict,
 } from './errors.js';
 export * as cart from './cart.js';
 export * as clipboard from './clipboard.js';
@@ -26,4 +27,5 @@ export * as notifications from './notifications.js';
 export * as payments from './payments.js';
 export * as random from './random.js';
 export * as storage from './storage.js';
+export * as timers from './timers.js';
 export * as user from './user.js';

@@ -79,3 +79,9 @@ export class TimedOut extends RpcError {
 export class Refused extends RpcError {
   constructor(message: string, data?: Json);
 }
+
+/** Stored data is not as a transaction supposes (-32009). Nothing was changed. */
+export class Conflict extends RpcError {
+  constructor(message: string, data?: { key: string });
+  readonly key: string;
+}

@@ -70,6 +70,13 @@ pub enum Error {
     TimedOut(String),
     /// The host refused this very request, for example a URL outside the manifest's list (-32008).
     Refused(String),
+    /// Stored data is not as a transaction supposes (-32009). Nothing was changed.
+    Conflict {
+        /// The key.
+        key: String,
+        /// The host's words.
+        message: String,
+    },
     /// No such method (-32601).
     MethodNotFound(String),
     /// The params do not fit (-32602).
@@ -117,6 +124,7 @@ impl Error {
             Self::Cancelled(_) => -32006,
             Self::TimedOut(_) => -32007,
             Self::Refused(_) => -32008,
+            Self::Conflict { .. } => -32009,
             Self::MethodNotFound(_) => -32601,
             Self::InvalidParams { .. } => -32602,
             Self::Internal(_) => -32603,
@@ -131,6 +139,7 @@ impl Error {
             Self::PermissionDenied { message, .. }
             | Self::QuotaExceeded { message, .. }
             | Self::InvalidParams { message, .. }
+            | Self::Conflict { message, .. }
             | Self::App { message, .. }
             | Self::Unavailable(message)
             | Self::TooLarge(message)
@@ -165,6 +174,11 @@ struct QuotaData {
     quota_bytes: u64,
 }
 
+#[derive(Default, Serialize, Deserialize)]
+struct KeyData {
+    key: String,
+}
+
 #[derive(Serialize, Deserialize)]
 struct FieldData {
     field: String,
@@ -197,6 +211,7 @@ impl From<RpcError> for Error {
             -32006 => Self::Cancelled(message),
             -32007 => Self::TimedOut(message),
             -32008 => Self::Refused(message),
+            -32009 => Self::Conflict { key: read::<KeyData>(&data).unwrap_or_default().key, message },
             -32601 => Self::MethodNotFound(message),
             -32602 => Self::InvalidParams { field: read::<FieldData>(&data).map(|data| data.field), message },
             -32603 => Self::Internal(message),
@@ -220,6 +235,7 @@ impl From<Error> for RpcError {
                 text(&QuotaData { used_bytes: *used_bytes, quota_bytes: *quota_bytes })
             }
             Error::InvalidParams { field: Some(field), .. } => text(&FieldData { field: field.clone() }),
+            Error::Conflict { key, .. } => text(&KeyData { key: key.clone() }),
             Error::App { data, .. } => data.clone(),
             Error::Other(error) => error.data.clone(),
             _ => None,
@@ -248,6 +264,7 @@ mod tests {
             Error::Cancelled(text()),
             Error::TimedOut(text()),
             Error::Refused(text()),
+            Error::Conflict { key: "k".into(), message: text() },
             Error::MethodNotFound(text()),
             Error::InvalidParams { field: None, message: text() },
             Error::invalid_params("lines[0]", "too long"),
