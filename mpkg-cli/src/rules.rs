@@ -125,6 +125,7 @@ pub(crate) const RPC_CODES: &[(i64, &str, &str)] = &[
     (-32006, "cancelled", "The call was cancelled, usually because the app is being stopped."),
     (-32007, "timed_out", "The call took too long."),
     (-32008, "refused", "A rule of the host forbids it, for example the network rules."),
+    (-32009, "conflict", "Stored data is not as a transaction supposes; data.key names the key. Nothing changed."),
 ];
 
 #[cfg(test)]

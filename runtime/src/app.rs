@@ -49,6 +49,9 @@ pub(crate) fn limits(manifest: &Manifest, policy: &Policy) -> Result<(u64, u64),
         None => policy.memory_default.min(policy.memory_ceiling),
     };
     let storage = within("storage", manifest.mpkg.storage.quota_bytes, policy.storage_ceiling)?;
+    if manifest.permissions().get("files").is_some() {
+        within("files", manifest.mpkg.files.quota_bytes, policy.storage_ceiling)?;
+    }
     Ok((memory, storage))
 }
 

@@ -11,12 +11,13 @@ use tokio::sync::OnceCell;
 use wasmtime::Engine;
 
 use crate::app::App;
-use crate::bridge::{self, Bridge};
+use crate::bridge::{self, Bridge, Profiles, UserProfile};
 use crate::data::{Data, DataError, Installed, Namespace, StoredDecision, StoredGrant};
 use crate::engine::{self, Compiler, Ticker};
 use crate::error::HostError;
 use crate::instance::{Instance, Shared};
 use crate::link::{RegisterError, Registry};
+use crate::local::Locals;
 use crate::native::NativeCache;
 use crate::policy::Policy;
 use crate::provider::{DenyPermissions, PermissionProvider};
@@ -30,6 +31,7 @@ pub struct HostBuilder {
     provider: Arc<dyn PermissionProvider>,
     bridges: Vec<Bridge>,
     trust: Vec<Trust>,
+    profiles: Option<Arc<Profiles>>,
 }
 
 impl std::fmt::Debug for HostBuilder {
@@ -74,6 +76,18 @@ impl HostBuilder {
         self
     }
 
+    /// Answers `user.profile` with what `lookup` tells of the user with that id of yours. The app never sees the id: it
+    /// gets one of its own in its place. Without a lookup that one is all there is.
+    #[must_use]
+    pub fn profiles<F, Fut>(mut self, lookup: F) -> Self
+    where
+        F: Fn(String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = UserProfile> + Send + 'static,
+    {
+        self.profiles = Some(Arc::new(move |user| Box::pin(lookup(user))));
+        self
+    }
+
     /// Opens the data folder and starts the engine. Must be called inside a Tokio runtime.
     ///
     /// # Errors
@@ -95,6 +109,7 @@ impl HostBuilder {
             })?;
         }
         let data = Arc::new(Data::open(&self.folder)?);
+        let local = Locals::new(&data, self.profiles)?;
         let native = NativeCache::open(data.clone(), &engine)?;
         let methods = registry.names();
         let inner = Inner {
@@ -111,6 +126,7 @@ impl HostBuilder {
             apps: Mutex::default(),
             live: Mutex::default(),
             next_instance: AtomicU64::new(1),
+            local,
         };
         Ok(Host { inner: Arc::new(inner) })
     }
@@ -133,6 +149,7 @@ pub(crate) struct Inner {
     pub(crate) apps: Mutex<HashMap<String, AppCell>>,
     live: Mutex<HashMap<u64, Weak<Shared>>>,
     pub(crate) next_instance: AtomicU64,
+    pub(crate) local: Locals,
 }
 
 impl Inner {
@@ -199,6 +216,7 @@ impl Host {
             provider: Arc::new(DenyPermissions),
             bridges: Vec::new(),
             trust: Vec::new(),
+            profiles: None,
         }
     }
 
@@ -249,6 +267,7 @@ impl Host {
     pub fn revoke(&self, user: &str, app_id: &str, permission: &str) -> Result<(), DataError> {
         self.apply(user, app_id, permission, false);
         let Some((of, _)) = self.namespace(user, app_id)? else { return Ok(()) };
+        self.inner.local.revoked(&of, permission);
         let grant = StoredGrant { decision: StoredDecision::Revoked, scope: Default::default() };
         self.inner.data.set_grant(&of, permission, &grant)
     }

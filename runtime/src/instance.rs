@@ -83,7 +83,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.session.switch.kill(StopReason::Unloaded);
+        if self.session.switch.kill(StopReason::Unloaded) {
+            self.session.notifications.send(Notification::Stopped { reason: StopReason::Unloaded });
+        }
         self.buried.cancel();
     }
 }
@@ -193,29 +195,6 @@ impl Instance {
         }
     }
 
-    /// Sends an event to the app if it subscribed to `topic`; true if it did and took it.
-    ///
-    /// # Errors
-    /// As for [`Instance::call`].
-    pub async fn publish(&self, topic: &str, data: &impl Serialize) -> Result<bool, CallError> {
-        #[derive(Serialize)]
-        struct Message<'a, D> {
-            topic: &'a str,
-            data: D,
-            id: String,
-        }
-        let session = &self.shared.session;
-        // A revoked `events` permission ends deliveries as well as calls.
-        let allowed =
-            session.permissions.index_of("events").is_some_and(|i| session.permissions.is_effective(i));
-        if !allowed || !session.topics.contains(topic) {
-            return Ok(false);
-        }
-        let id = session.topics.next_id(session.id);
-        self.notify("events.message", &Message { topic, data, id }).await?;
-        Ok(true)
-    }
-
     /// What the app tells its host: events, log lines, its end. The first stream asked for begins at the launch, so
     /// that what the app said while it started is in it; others begin now.
     pub fn notifications(&self) -> Notifications {
@@ -256,7 +235,9 @@ impl Instance {
     pub fn metrics(&self) -> InstanceMetrics {
         let session = &self.shared.session;
         let ledger = &session.ledger;
-        session.metrics.snapshot(ledger.used(), ledger.peak(), ledger.cap())
+        let mut metrics = session.metrics.snapshot(ledger.used(), ledger.peak(), ledger.cap());
+        (metrics.inbox_delivered, metrics.inbox_dropped) = session.local.lane.counts();
+        metrics
     }
 
     async fn run(&self, method: &str, params: String) -> Result<String, CallError> {

@@ -10,7 +10,7 @@ use serde_json::json;
 use wasmtime::AsContextMut;
 
 use crate::app::{self, App};
-use crate::bridge::{LogLimiter, Topics};
+use crate::bridge::LogLimiter;
 use crate::broker::{self, Permissions};
 use crate::budget::Ledger;
 use crate::data::{Installed, Namespace};
@@ -67,10 +67,14 @@ impl Host {
         let instance = Instance::new(session, running, limits, inner.runtime.clone());
         inner.enlist(&instance);
         match instance.notify("lifecycle.launched", &json!({ "user": user, "reason": "launch" })).await {
-            Err(CallError::Stopped { app_id, reason }) => Err(LaunchError::Stopped { app_id, reason }),
+            Err(CallError::Stopped { app_id, reason }) => {
+                return Err(LaunchError::Stopped { app_id, reason });
+            }
             // An app that fails to handle the event has been told so in its own log; it is running all the same.
-            _ => Ok(instance),
+            Ok(()) | Err(_) => {}
         }
+        inner.local.start(&instance, &inner.runtime);
+        Ok(instance)
     }
 }
 
@@ -132,8 +136,11 @@ fn load(inner: &Inner, installed: Installed) -> Result<App, LaunchError> {
 fn session(inner: &Inner, app: &App, user: &str) -> Result<Arc<Session>, LaunchError> {
     let of = Namespace { user: user.to_owned(), owner: app.installed.owner() };
     let permissions = Permissions::load(app.declared.clone(), &of, &inner.data, &inner.policy)?;
+    let id = inner.next_instance.fetch_add(1, Ordering::Relaxed);
+    let switch = KillSwitch::new(inner.engine.clone(), inner.ticker.clone());
+    let local = inner.local.join(of, app, id, switch.clone());
     Ok(Arc::new(Session {
-        id: inner.next_instance.fetch_add(1, Ordering::Relaxed),
+        id,
         identity: Identity {
             app_id: app.installed.app_id.clone(),
             app_name: app.name.clone(),
@@ -148,9 +155,9 @@ fn session(inner: &Inner, app: &App, user: &str) -> Result<Arc<Session>, LaunchE
         message_bytes: inner.policy.message_bytes,
         ledger: Ledger::new(app.memory_cap),
         meter: Meter::new(),
-        switch: KillSwitch::new(inner.engine.clone(), inner.ticker.clone()),
+        switch,
         notifications: Outbox::new(inner.policy.notification_queue),
-        topics: Topics::default(),
+        local,
         log_limiter: LogLimiter::new(inner.policy.log_lines_per_second),
         metrics: Metrics::new(inner.methods.clone()),
         launched: Instant::now(),

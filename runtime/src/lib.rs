@@ -10,17 +10,21 @@ mod budget;
 mod data;
 mod engine;
 mod error;
+mod files;
 mod guest;
 mod host;
+mod inbox;
 mod install;
 mod instance;
 mod launch;
 mod link;
+mod local;
 mod metrics;
 mod native;
 mod notify;
 mod policy;
 mod provider;
+mod publish;
 pub mod rpc;
 pub mod rules;
 mod session;
@@ -29,7 +33,7 @@ mod supervisor;
 mod trap;
 mod wasi;
 
-pub use bridge::{Bridge, Caller};
+pub use bridge::{Bridge, Caller, UserProfile};
 pub use data::{DataError, Installed};
 pub use engine::{Compiler, UnknownCompiler, config as engine_config};
 pub use error::{CallError, HostError, InstallError, LaunchError};
@@ -42,4 +46,5 @@ pub use provider::{
     Decision, DecisionFuture, DenyPermissions, PermissionProvider, PermissionRequest, PromptPermissions,
     StaticPermissions,
 };
+pub use publish::{PublishError, Published, Receiver};
 pub use stop::StopReason;

@@ -74,6 +74,8 @@ impl Metrics {
             memory_cap,
             log_lines: load(&self.log_lines),
             log_dropped: load(&self.log_dropped),
+            inbox_delivered: 0,
+            inbox_dropped: 0,
             bridge: self
                 .names
                 .iter()
@@ -122,6 +124,10 @@ pub struct InstanceMetrics {
     pub log_lines: u64,
     /// Log lines dropped because there were too many.
     pub log_dropped: u64,
+    /// Events, changes and timers that the app was told and took.
+    pub inbox_delivered: u64,
+    /// Those that were given up because the app answered with errors or crashed, again and again.
+    pub inbox_dropped: u64,
     /// Calls of the app to its host, by method.
     pub bridge: BTreeMap<String, MethodMetrics>,
 }

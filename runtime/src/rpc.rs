@@ -36,6 +36,8 @@ pub mod code {
     pub const TIMED_OUT: i32 = -32007;
     /// The request is well-formed and permitted in general, but not this one (such as an egress rule).
     pub const REFUSED: i32 = -32008;
+    /// The stored data is not as the transaction supposes; `data.key` says which.
+    pub const CONFLICT: i32 = -32009;
 }
 
 /// A JSON-RPC error object.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bridge::{LogLimiter, Topics};
+use crate::bridge::LogLimiter;
 use crate::broker::Permissions;
 use crate::budget::Ledger;
 use crate::data::{Data, Namespace};
+use crate::local::Local;
 use crate::metrics::Metrics;
 use crate::notify::Outbox;
 use crate::provider::PermissionProvider;
@@ -33,8 +34,8 @@ pub(crate) struct Session {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) switch: Arc<KillSwitch>,
-    pub(crate) notifications: Outbox,
-    pub(crate) topics: Topics,
+    pub(crate) notifications: Arc<Outbox>,
+    pub(crate) local: Local,
     pub(crate) log_limiter: LogLimiter,
     pub(crate) metrics: Metrics,
     pub(crate) launched: Instant,

@@ -5,9 +5,12 @@
 
 mod clock;
 mod events;
+mod files;
 mod log;
 mod random;
 mod storage;
+mod timers;
+mod user;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,8 +24,9 @@ use serde::de::DeserializeOwned;
 use crate::rpc::RpcError;
 use crate::session::Session;
 
-pub(crate) use events::Topics;
 pub(crate) use log::LogLimiter;
+pub(crate) use user::Profiles;
+pub use user::UserProfile;
 
 type Answer = Result<String, RpcError>;
 type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -190,5 +194,14 @@ impl Caller {
 
 /// The bridges every host has.
 pub(crate) fn builtin() -> Vec<Bridge> {
-    vec![log::bridge(), clock::bridge(), random::bridge(), storage::bridge(), events::bridge()]
+    vec![
+        log::bridge(),
+        clock::bridge(),
+        random::bridge(),
+        timers::bridge(),
+        storage::bridge(),
+        events::bridge(),
+        files::bridge(),
+        user::bridge(),
+    ]
 }
