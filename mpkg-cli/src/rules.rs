@@ -134,6 +134,11 @@ pub(crate) const RPC_CODES: &[(i64, &str, &str)] = &[
         "unreachable",
         "The other side of a network request does not answer, or not as it should; data.reason tells how far it got.",
     ),
+    (
+        -32010,
+        "conflict",
+        "Stored data is not as a transaction supposes; data.key names the key. Nothing changed.",
+    ),
 ];
 
 #[cfg(test)]

@@ -84,6 +84,7 @@ impl Shared {
     fn close(&self) {
         let session = &self.session;
         if !self.kept.swap(true, Ordering::AcqRel) {
+            session.local.release();
             session.seat.release();
             session.life.keep(&session.metrics.snapshot(&session.ledger, &session.meter));
         }
@@ -135,8 +136,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let life = &self.session.life;
-        life.switch.kill(StopReason::Unloaded);
+        if self.session.life.switch.kill(StopReason::Unloaded) {
+            self.session.notifications.send(Notification::Stopped { reason: StopReason::Unloaded });
+        }
         self.close();
     }
 }

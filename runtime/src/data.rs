@@ -1,4 +1,5 @@
-//! The host's data folder: installed packages, sequence floors, grants, their audit and the apps' key-value pairs.
+//! The host's data folder: installed packages, sequence floors, grants, their audit and the apps' key-value pairs
+//! ([`values`]).
 //!
 //! Everything small lives in one crash-safe database; packages are files named by their digest. The database locks
 //! its file, so two hosts cannot share a folder.
@@ -14,11 +15,15 @@ use mpkg_package::Floors;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
+mod values;
+
 use grants::GRANTS;
 
 pub(crate) use audit::unix_ms;
 pub use audit::{AuditOutcome, AuditPage, AuditRecord, Decider};
 pub(crate) use grants::{Records, StoredDecision, StoredGrant};
+pub(crate) use values::{Condition, Op, StoreRefusal, StoreWriteError, Usage};
+use values::{USAGE, VALUES};
 
 /// app id → [`Installed`] as JSON.
 const INSTALLED: TableDefinition<'_, &str, &str> = TableDefinition::new("installed");
@@ -28,11 +33,6 @@ const FLOORS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("flo
 const ROOT_FLOORS: TableDefinition<'_, &str, u32> = TableDefinition::new("root_floors");
 /// (publisher, app id) → the newest permission grant ever accepted. Never removed either.
 const GRANT_FLOORS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("grant_floors");
-/// (user, publisher/app id, key) → JSON text.
-const VALUES: TableDefinition<'_, (&str, &str, &str), &str> = TableDefinition::new("values");
-/// (user, publisher/app id) → (bytes, keys).
-const USAGE: TableDefinition<'_, (&str, &str), (u64, u64)> = TableDefinition::new("usage");
-
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -68,21 +68,6 @@ macro_rules! from_database {
     )*};
 }
 from_database!(DatabaseError TransactionError TableError StorageError CommitError);
-
-/// Why a value was not stored.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StoreRefusal {
-    #[error("storing this would take {wanted} bytes of {quota}")]
-    Quota { used: u64, wanted: u64, quota: u64 },
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StoreWriteError {
-    #[error(transparent)]
-    Refused(#[from] StoreRefusal),
-    #[error(transparent)]
-    Data(#[from] DataError),
-}
 
 /// What a host knows of an installed app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,12 +107,11 @@ impl Namespace {
     pub(crate) fn new(user: &str, publisher: &str, app_id: &str) -> Self {
         Self { user: user.to_owned(), owner: format!("{publisher}/{app_id}") }
     }
-}
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
-    pub(crate) bytes: u64,
-    pub(crate) keys: u64,
+    /// The app's id, without its publisher.
+    pub(crate) fn app_id(&self) -> &str {
+        self.owner.split_once('/').map_or(self.owner.as_str(), |(_, app_id)| app_id)
+    }
 }
 
 pub(crate) struct Data {
@@ -184,6 +168,19 @@ impl Data {
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// A key that only this host has, made at first use.
+    pub(crate) fn secret(&self, name: &str) -> Result<[u8; 32], DataError> {
+        let path = self.folder.join(name);
+        if let Some(key) = fs::read(&path).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
+            return Ok(key);
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)
+            .map_err(|e| DataError::Io { path: path.clone(), source: std::io::Error::other(e) })?;
+        write_file(&path, &[&key])?;
+        Ok(key)
     }
 
     pub(crate) fn package_path(&self, digest: &str) -> PathBuf {
@@ -248,94 +245,6 @@ impl Data {
         txn.open_table(VALUES)?.retain(|(_, of, _), _| of != owner)?;
         txn.open_table(USAGE)?.retain(|(_, of), _| of != owner)?;
         Ok(txn.commit()?)
-    }
-
-    pub(crate) fn kv_get(&self, of: &Namespace, key: &str) -> Result<Option<String>, DataError> {
-        let table = self.db.begin_read()?.open_table(VALUES)?;
-        Ok(table.get((of.user.as_str(), of.owner.as_str(), key))?.map(|value| value.value().to_owned()))
-    }
-
-    pub(crate) fn kv_usage(&self, of: &Namespace) -> Result<Usage, DataError> {
-        let table = self.db.begin_read()?.open_table(USAGE)?;
-        let (bytes, keys) =
-            table.get((of.user.as_str(), of.owner.as_str()))?.map_or((0, 0), |usage| usage.value());
-        Ok(Usage { bytes, keys })
-    }
-
-    pub(crate) fn kv_set(
-        &self,
-        of: &Namespace,
-        key: &str,
-        value: &str,
-        quota: u64,
-    ) -> Result<(), StoreWriteError> {
-        let (user, owner) = (of.user.as_str(), of.owner.as_str());
-        let size = |value: &str| (key.len() + value.len()) as u64;
-        let txn = self.db.begin_write().map_err(DataError::from)?;
-        let done = (|| {
-            let mut values = txn.open_table(VALUES)?;
-            let mut usages = txn.open_table(USAGE)?;
-            let (used, keys) = usages.get((user, owner))?.map_or((0, 0), |usage| usage.value());
-            let old = values.insert((user, owner, key), value)?.map(|old| size(old.value()));
-            let wanted = used.saturating_sub(old.unwrap_or(0)) + size(value);
-            if wanted > quota {
-                return Ok(Err(StoreRefusal::Quota { used, wanted, quota }));
-            }
-            usages.insert((user, owner), (wanted, keys + u64::from(old.is_none())))?;
-            Ok::<_, DataError>(Ok(()))
-        })()?;
-        // An uncommitted transaction is undone when it is dropped, the refused insert with it.
-        done?;
-        txn.commit().map_err(DataError::from)?;
-        Ok(())
-    }
-
-    pub(crate) fn kv_delete(&self, of: &Namespace, key: &str) -> Result<bool, DataError> {
-        let (user, owner) = (of.user.as_str(), of.owner.as_str());
-        let txn = self.db.begin_write()?;
-        let freed = {
-            let mut values = txn.open_table(VALUES)?;
-            let freed = values.remove((user, owner, key))?.map(|old| (key.len() + old.value().len()) as u64);
-            if let Some(freed) = freed {
-                let mut usages = txn.open_table(USAGE)?;
-                let (bytes, keys) = usages.get((user, owner))?.map_or((0, 0), |usage| usage.value());
-                usages.insert((user, owner), (bytes.saturating_sub(freed), keys.saturating_sub(1)))?;
-            }
-            freed
-        };
-        if freed.is_some() {
-            txn.commit()?;
-        }
-        Ok(freed.is_some())
-    }
-
-    /// Keys that begin with `prefix` and come after `after`, and whether there are more than `limit`.
-    pub(crate) fn kv_list(
-        &self,
-        of: &Namespace,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<(Vec<String>, bool), DataError> {
-        let (user, owner) = (of.user.as_str(), of.owner.as_str());
-        let table = self.db.begin_read()?.open_table(VALUES)?;
-        let start = after.filter(|&after| after > prefix).unwrap_or(prefix);
-        let mut keys = Vec::new();
-        for row in table.range((user, owner, start)..)? {
-            let row = row?;
-            let (of_user, of_owner, key) = row.0.value();
-            if (of_user, of_owner) != (user, owner) || !key.starts_with(prefix) {
-                break;
-            }
-            if after == Some(key) {
-                continue;
-            }
-            if keys.len() == limit {
-                return Ok((keys, true));
-            }
-            keys.push(key.to_owned());
-        }
-        Ok((keys, false))
     }
 }
 

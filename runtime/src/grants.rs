@@ -58,6 +58,7 @@ impl Host {
     /// If the decision cannot be recorded. Running instances have lost the permission even then.
     pub fn revoke(&self, user: &str, app_id: &str, permission: &str) -> Result<(), DataError> {
         let Some(app) = self.inner.data.installed(app_id)? else { return Ok(()) };
+        self.inner.local.revoked(&app.namespace(user), permission);
         self.inner.broker.revoke(user, &app, permission)
     }
 

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::app::App;
-use crate::bridge::{self, Bridge};
+use crate::bridge::{self, Bridge, Profiles, UserProfile};
 use crate::broker::{Broker, Settings};
 use crate::data::{Data, DataError, Installed};
 use crate::engine::{Compiler, Ticker, Tiers};
@@ -19,6 +19,7 @@ use crate::heavy::HeavyThreads;
 use crate::instance::Instance;
 use crate::life::{Life, Living};
 use crate::link::{RegisterError, Registry};
+use crate::local::Locals;
 use crate::memory::HostMemory;
 use crate::policy::Policy;
 use crate::provider::{DenyPermissions, PermissionProvider};
@@ -33,6 +34,7 @@ pub struct HostBuilder {
     language: Option<Language>,
     bridges: Vec<Bridge>,
     trust: Vec<Trust>,
+    profiles: Option<Arc<Profiles>>,
 }
 
 impl std::fmt::Debug for HostBuilder {
@@ -85,6 +87,18 @@ impl HostBuilder {
         self
     }
 
+    /// Answers `user.profile` with what `lookup` tells of the user with that id of yours. The app never sees the id: it
+    /// gets one of its own in its place. Without a lookup that one is all there is.
+    #[must_use]
+    pub fn profiles<F, Fut>(mut self, lookup: F) -> Self
+    where
+        F: Fn(String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = UserProfile> + Send + 'static,
+    {
+        self.profiles = Some(Arc::new(move |user| Box::pin(lookup(user))));
+        self
+    }
+
     /// Opens the data folder and starts the engine. Must be called inside a Tokio runtime.
     ///
     /// # Errors
@@ -103,6 +117,7 @@ impl HostBuilder {
             })?;
         }
         let data = Arc::new(Data::open(&self.folder)?);
+        let local = Locals::new(&data, self.profiles)?;
         registry.limit_rates(&self.policy.rates);
         let tiers = Arc::new(Tiers::open(self.compiler, &self.policy, &data)?);
         let ticker = Arc::new(Ticker::start(tiers.engines()).map_err(HostError::Ticker)?);
@@ -128,6 +143,7 @@ impl HostBuilder {
             apps: Mutex::default(),
             living: Arc::default(),
             heavy: Arc::default(),
+            local,
         };
         Ok(Host { inner: Arc::new(inner) })
     }
@@ -151,6 +167,7 @@ pub(crate) struct Inner {
     pub(crate) heavy: Arc<HeavyThreads>,
     pub(crate) memory: Arc<HostMemory>,
     pub(crate) compiles: Arc<Semaphore>,
+    pub(crate) local: Locals,
 }
 
 impl Inner {
@@ -203,6 +220,7 @@ impl Host {
             language: None,
             bridges: Vec::new(),
             trust: Vec::new(),
+            profiles: None,
         }
     }
 

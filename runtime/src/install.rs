@@ -48,6 +48,7 @@ impl Host {
                 life.stop(StopReason::Killed { why: "the app was uninstalled".into() });
             }
             inner.data.record_uninstall(&app)?;
+            inner.local.uninstalled(&app);
             forget(inner, &app.digest);
             Ok(true)
         })

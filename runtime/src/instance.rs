@@ -108,29 +108,6 @@ impl Instance {
         }
     }
 
-    /// Sends an event to the app if it subscribed to `topic`; true if it did and took it.
-    ///
-    /// # Errors
-    /// As for [`Instance::call`].
-    pub async fn publish(&self, topic: &str, data: &impl Serialize) -> Result<bool, CallError> {
-        #[derive(Serialize)]
-        struct Message<'a, D> {
-            topic: &'a str,
-            data: D,
-            id: String,
-        }
-        let session = &self.shared.session;
-        // A revoked `events` permission ends deliveries as well as calls.
-        let allowed =
-            session.permissions.index_of("events").is_some_and(|i| session.permissions.is_effective(i));
-        if !allowed || !session.topics.contains(topic) {
-            return Ok(false);
-        }
-        let id = session.topics.next_id(session.life.id);
-        self.notify("events.message", &Message { topic, data, id }).await?;
-        Ok(true)
-    }
-
     /// What the app tells its host: events, log lines, its end. The first stream asked for begins at the launch, so
     /// that what the app said while it started is in it; others begin now.
     pub fn notifications(&self) -> Notifications {
@@ -179,7 +156,9 @@ impl Instance {
     pub fn metrics(&self) -> InstanceMetrics {
         let session = &self.shared.session;
         let ledger = &session.ledger;
-        session.metrics.snapshot(ledger, &session.meter)
+        let mut metrics = session.metrics.snapshot(ledger, &session.meter);
+        (metrics.inbox_delivered, metrics.inbox_dropped) = session.local.lane.counts();
+        metrics
     }
 
     /// A call from outside: refused while the app is held still.

@@ -10,7 +10,7 @@ use serde_json::json;
 use wasmtime::AsContextMut;
 
 use crate::app::App;
-use crate::bridge::{Connections, Topics};
+use crate::bridge::Connections;
 use crate::broker;
 use crate::budget::Ledger;
 use crate::call::{Running, Shared};
@@ -169,6 +169,7 @@ async fn launch(inner: Arc<Inner>, birth: Birth) -> Result<Instance, LaunchError
         let _ = instance.notify("lifecycle.error", &params).await;
     }
     life.enter(State::Launched);
+    inner.local.start(&instance, &inner.runtime);
     match life.switch.reason() {
         Some(reason) => Err(stopped(life, reason)),
         None => Ok(instance),
@@ -195,6 +196,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
     let user = life.user.as_str();
     let of = app.installed.namespace(user);
     let permissions = inner.broker.admit(&of, app.declared.clone(), &inner.policy)?;
+    let local = inner.local.join(of, app, life.id, life.switch.clone());
     let limits = app.limits;
     Ok(Arc::new(Session {
         life: life.clone(),
@@ -218,7 +220,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         seat,
         meter: Meter::new(limits.cpu_per_call, limits.cpu_per_second),
         notifications: Outbox::new(inner.policy.notification_queue),
-        topics: Topics::default(),
+        local,
         log_rate: Rate::per_second(limits.log_lines_per_second),
         rates: inner.registry.rates(),
         network: Connections::new(&inner.policy.network),

@@ -12,11 +12,13 @@ mod data;
 mod dispatch;
 mod engine;
 mod error;
+mod files;
 mod gateway;
 mod grants;
 mod guest;
 mod heavy;
 mod host;
+mod inbox;
 mod install;
 mod instance;
 mod latency;
@@ -25,6 +27,7 @@ mod life;
 mod lifecycle;
 mod limits;
 mod link;
+mod local;
 mod memory;
 mod meter;
 mod metrics;
@@ -33,6 +36,7 @@ mod notify;
 mod policy;
 mod prepare;
 mod provider;
+mod publish;
 mod rates;
 pub mod rpc;
 pub mod rules;
@@ -43,7 +47,7 @@ mod supervisor;
 mod trap;
 mod wasi;
 
-pub use bridge::{Bridge, Caller, Lookup, NetworkPolicy, Resolve, ResolveFuture, Resolver};
+pub use bridge::{Bridge, Caller, Lookup, NetworkPolicy, Resolve, ResolveFuture, Resolver, UserProfile};
 pub use data::{AuditOutcome, AuditPage, AuditRecord, DataError, Decider, Installed};
 pub use engine::{Compiler, UnknownCompiler, config as engine_config};
 pub use error::{CallError, HostError, InstallError, LaunchError};
@@ -62,5 +66,6 @@ pub use provider::{
     Decision, DecisionFuture, DenyPermissions, PermissionProvider, PermissionRequest, PromptPermissions,
     StaticPermissions,
 };
+pub use publish::{PublishError, Published, Receiver};
 pub use snapshot::{HostSnapshot, InstanceSnapshot, RunningSnapshot};
 pub use stop::StopReason;

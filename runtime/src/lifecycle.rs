@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::data::Op;
 use crate::error::CallError;
 use crate::instance::Instance;
 use crate::life::State;
@@ -130,14 +131,12 @@ impl Instance {
         }
         let session = self.shared.session.clone();
         let kept = tokio::task::spawn_blocking(move || {
-            let of = session.namespace();
-            match state.get() {
-                "null" => session.data.kv_delete(&of, STATE_KEY).map(drop).map_err(|e| e.to_string()),
-                text => session
-                    .data
-                    .kv_set(&of, STATE_KEY, text, session.storage_quota)
-                    .map_err(|error| error.to_string()),
-            }
+            let key = STATE_KEY.to_owned();
+            let op = match state.get() {
+                "null" => Op::Delete { key },
+                text => Op::Set { key, value: text.to_owned() },
+            };
+            session.data.kv_apply(&session.namespace(), &[], &[op], session.storage_quota, || true)
         });
         if let Ok(Err(error)) = kept.await {
             tracing::warn!(app = %self.app_id(), %error, "the app's state is not kept");

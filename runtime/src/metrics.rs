@@ -106,6 +106,8 @@ impl Metrics {
             log_dropped: load(&self.log_dropped),
             network_sent: load(&self.network_sent),
             network_received: load(&self.network_received),
+            inbox_delivered: 0,
+            inbox_dropped: 0,
             bridge: self
                 .names
                 .iter()
@@ -160,6 +162,10 @@ pub struct InstanceMetrics {
     pub network_sent: u64,
     /// Bytes of response bodies received from the network.
     pub network_received: u64,
+    /// Events, changes and timers that the app was told and took.
+    pub inbox_delivered: u64,
+    /// Those that were given up because the app answered with errors or crashed, again and again.
+    pub inbox_dropped: u64,
     /// Calls of the app to its host, by method.
     pub bridge: BTreeMap<String, MethodMetrics>,
 }

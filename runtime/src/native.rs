@@ -26,17 +26,7 @@ pub(crate) struct NativeCache {
 
 impl NativeCache {
     pub(crate) fn open(data: &Data, engine: &Engine) -> Result<Self, DataError> {
-        let path = data.folder().join("native.key");
-        let key = match fs::read(&path).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
-            Some(key) => key,
-            None => {
-                let mut key = [0; 32];
-                getrandom::fill(&mut key)
-                    .map_err(|e| DataError::Io { path: path.clone(), source: std::io::Error::other(e) })?;
-                write_file(&path, &[&key])?;
-                key
-            }
-        };
+        let key = data.secret("native.key")?;
         let mut hasher = Fingerprint(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = HEXLOWER.encode(hasher.0.finalize().as_bytes().get(..8).unwrap_or_default());

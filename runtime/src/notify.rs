@@ -1,10 +1,16 @@
 //! What an instance tells its host: published events, log lines, its end.
+//!
+//! Every listener has a queue of its own, bounded in number and in bytes. An event that finds one full is refused, and
+//! the app is told so: what was acknowledged to the app reaches every listener. Log lines that find it full are dropped
+//! and counted. The end is always told.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::broadcast;
+use tokio::sync::Notify;
 
 use crate::stop::StopReason;
 
@@ -33,7 +39,7 @@ pub enum Notification {
         topic: String,
         /// Its JSON.
         data: Box<RawValue>,
-        /// Unique within this host's run.
+        /// `<instance>-<number>`: unique within this host's run; the number grows with every event of the instance.
         id: String,
     },
     /// The app wrote a log line.
@@ -48,63 +54,262 @@ pub enum Notification {
         /// Why.
         reason: StopReason,
     },
-    /// The receiver was too slow: so many notifications are lost to it.
+    /// The receiver was too slow: so many log lines are lost to it here. Events are lost only to a host that had
+    /// not asked for notifications yet.
     Missed {
         /// How many.
         count: u64,
     },
 }
 
+/// Bytes of texts that one listener's queue may hold, unless it holds one notification only.
+const QUEUE_BYTES: usize = 4 << 20;
+
+/// A listener's queue is full, so that the event was given to nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct QueueFull;
+
 /// The sending side, held by the instance.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    sender: broadcast::Sender<Arc<Notification>>,
+    capacity: usize,
+    listeners: Mutex<Listeners>,
+}
+
+#[derive(Debug)]
+struct Listeners {
     /// Listens from before the app starts, for whoever asks first: what an app says while it starts would be lost to
     /// a host that gets the instance only afterwards.
-    first: Mutex<Option<broadcast::Receiver<Arc<Notification>>>>,
+    first: Option<Arc<Queue>>,
+    taken: Vec<Arc<Queue>>,
+    stopped: bool,
 }
 
 impl Outbox {
-    pub(crate) fn new(capacity: usize) -> Self {
-        let (sender, first) = broadcast::channel(capacity.max(1));
-        Self { sender, first: Mutex::new(Some(first)) }
+    pub(crate) fn new(capacity: usize) -> Arc<Self> {
+        let listeners = Listeners { first: Some(Arc::default()), taken: Vec::new(), stopped: false };
+        Arc::new(Self { capacity: capacity.max(1), listeners: Mutex::new(listeners) })
     }
 
+    /// Gives an event to every listener, or to none if one of them has no room. Nobody listening is no error.
+    pub(crate) fn publish(&self, event: Notification) -> Result<(), QueueFull> {
+        let listeners = self.lock();
+        let bytes = event.bytes();
+        let mut taken: Vec<_> = listeners.taken.iter().map(|queue| (queue, queue.lock())).collect();
+        if taken.iter().any(|(_, held)| !held.has_room(bytes, self.capacity)) {
+            return Err(QueueFull);
+        }
+        let event = Arc::new(event);
+        for (queue, held) in &mut taken {
+            held.push(event.clone());
+            queue.wake.notify_one();
+        }
+        drop(taken);
+        if let Some(first) = &listeners.first {
+            first.push_over_oldest(event, self.capacity);
+        }
+        Ok(())
+    }
+
+    /// Tells what may get lost (a log line), or is the last thing said.
     pub(crate) fn send(&self, notification: Notification) {
-        // No receiver is no error: a host need not listen.
-        let _ = self.sender.send(Arc::new(notification));
+        let mut listeners = self.lock();
+        if listeners.stopped {
+            return;
+        }
+        let last = matches!(notification, Notification::Stopped { .. });
+        listeners.stopped = last;
+        let notification = Arc::new(notification);
+        if let Some(first) = &listeners.first {
+            first.push_over_oldest(notification.clone(), self.capacity);
+        }
+        for queue in &listeners.taken {
+            let mut held = queue.lock();
+            if last || held.has_room(notification.bytes(), self.capacity) {
+                held.push(notification.clone());
+            } else {
+                held.miss(1);
+            }
+            queue.wake.notify_one();
+        }
+        if last {
+            listeners.close();
+        }
     }
 
-    pub(crate) fn subscribe(&self) -> Notifications {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Notifications(first.unwrap_or_else(|| self.sender.subscribe()))
+    pub(crate) fn subscribe(self: &Arc<Self>) -> Notifications {
+        let mut listeners = self.lock();
+        let queue = listeners.first.take().unwrap_or_default();
+        if listeners.stopped {
+            queue.close();
+        } else {
+            listeners.taken.push(queue.clone());
+        }
+        Notifications { queue, outbox: Arc::downgrade(self) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listeners {
+    fn close(&mut self) {
+        for queue in self.taken.drain(..).chain(self.first.clone()) {
+            queue.close();
+        }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.lock().close();
+    }
+}
+
+/// What one listener has not read yet.
+#[derive(Debug, Default)]
+struct Queue {
+    held: Mutex<Held>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    entries: VecDeque<Entry>,
+    said: usize,
+    bytes: usize,
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Said(Arc<Notification>),
+    /// So many are missing at this place. Two of them never follow each other.
+    Missed(u64),
+}
+
+impl Held {
+    fn has_room(&self, bytes: usize, capacity: usize) -> bool {
+        self.said == 0 || (self.said < capacity && self.bytes.saturating_add(bytes) <= QUEUE_BYTES)
+    }
+
+    fn push(&mut self, notification: Arc<Notification>) {
+        self.said += 1;
+        self.bytes += notification.bytes();
+        self.entries.push_back(Entry::Said(notification));
+    }
+
+    /// Counts what was not pushed.
+    fn miss(&mut self, more: u64) {
+        match self.entries.back_mut() {
+            Some(Entry::Missed(count)) => *count += more,
+            _ => self.entries.push_back(Entry::Missed(more)),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Arc<Notification>> {
+        match self.entries.pop_front()? {
+            Entry::Missed(count) => Some(Arc::new(Notification::Missed { count })),
+            Entry::Said(notification) => {
+                self.said -= 1;
+                self.bytes -= notification.bytes();
+                Some(notification)
+            }
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let mut missed = 0;
+        while missed == 0 || matches!(self.entries.front(), Some(Entry::Missed(_))) {
+            match self.pop().as_deref() {
+                Some(Notification::Missed { count }) => missed += count,
+                Some(_) => missed += 1,
+                None => break,
+            }
+        }
+        self.entries.push_front(Entry::Missed(missed));
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the queue that nobody reads yet: the newest are worth more than the oldest, and an app must not be refused
+    /// because its host never listens.
+    fn push_over_oldest(&self, notification: Arc<Notification>, capacity: usize) {
+        let mut held = self.lock();
+        while !held.has_room(notification.bytes(), capacity) {
+            let before = held.said;
+            held.drop_oldest();
+            if held.said == before {
+                break;
+            }
+        }
+        held.push(notification);
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_one();
+    }
+}
+
+impl Notification {
+    /// What it costs to keep it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Event { topic, data, id } => topic.len() + data.get().len() + id.len(),
+            Self::Log { message, .. } => message.len(),
+            Self::Stopped { .. } | Self::Missed { .. } => 0,
+        }
     }
 }
 
 /// A stream of an instance's notifications: from the launch on for the first one that is asked for, else from then.
 ///
-/// The queue is bounded: a receiver that falls behind gets [`Notification::Missed`] and then the oldest still kept.
+/// The queue is bounded ([`Policy::notification_queue`](crate::Policy::notification_queue), and 4 MiB). While it is
+/// full the app's `events.publish` is refused as busy, for all listeners, and its log lines are dropped and counted as
+/// [`Notification::Missed`]: so read it, or drop it.
 #[derive(Debug)]
-pub struct Notifications(broadcast::Receiver<Arc<Notification>>);
+pub struct Notifications {
+    queue: Arc<Queue>,
+    outbox: std::sync::Weak<Outbox>,
+}
 
 impl Notifications {
-    /// The next notification; `None` once the instance is gone and everything was read.
+    /// The next notification; `None` once the instance is gone and everything was read. Nothing is lost when the
+    /// future is dropped.
     pub async fn recv(&mut self) -> Option<Arc<Notification>> {
-        match self.0.recv().await {
-            Ok(notification) => Some(notification),
-            Err(broadcast::error::RecvError::Lagged(count)) => Some(Arc::new(Notification::Missed { count })),
-            Err(broadcast::error::RecvError::Closed) => None,
+        loop {
+            let mut woken = pin!(self.queue.wake.notified());
+            woken.as_mut().enable();
+            {
+                let mut held = self.queue.lock();
+                let next = held.pop();
+                if next.is_some() || held.closed {
+                    return next;
+                }
+            }
+            woken.await;
         }
     }
 
     /// The next notification if one is waiting.
     pub fn try_recv(&mut self) -> Option<Arc<Notification>> {
-        match self.0.try_recv() {
-            Ok(notification) => Some(notification),
-            Err(broadcast::error::TryRecvError::Lagged(count)) => {
-                Some(Arc::new(Notification::Missed { count }))
-            }
-            Err(_) => None,
+        self.queue.lock().pop()
+    }
+}
+
+impl Drop for Notifications {
+    fn drop(&mut self) {
+        if let Some(outbox) = self.outbox.upgrade() {
+            outbox.lock().taken.retain(|queue| !Arc::ptr_eq(queue, &self.queue));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,8 @@ pub mod code {
     pub const REFUSED: i32 = -32008;
     /// The other side of a network request could not be reached, or did not keep to its protocol.
     pub const UNREACHABLE: i32 = -32009;
+    /// The stored data is not as the transaction supposes; `data.key` says which.
+    pub const CONFLICT: i32 = -32010;
 }
 
 /// A JSON-RPC error object.

@@ -187,4 +187,16 @@ pub const RULES: &[Rule] = &[
         attack: "Each app within its own cap, all together would still take the phone's memory.",
         fix: "End apps that are not needed, or raise `Policy::memory_bytes`.",
     },
+    Rule {
+        code: "MPKG-H50",
+        title: "An app's inbox has room",
+        attack: "An app that hangs, or answers with errors, would let the host's memory fill with what it is to be told.",
+        fix: "Publish again later. If it lasts, look at the app: it is slow, or its handler of `events.message` fails.",
+    },
+    Rule {
+        code: "MPKG-H51",
+        title: "Events have a topic and a size",
+        attack: "Topics are shown and logged, and an event is copied for every app that listens.",
+        fix: "Name topics with A-Z, a-z, 0-9, `.`, `-`, `_` and `/`, and publish references instead of large data.",
+    },
 ];

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use mpkg_manifest::ScopeValue;
 
-use crate::bridge::{Connections, Topics};
+use crate::bridge::Connections;
 use crate::broker::{Broker, Permissions};
 use crate::budget::Ledger;
 use crate::data::{AuditOutcome, AuditRecord, Data, Decider, Namespace};
 use crate::life::Life;
 use crate::limits::Limits;
 use crate::link::Endpoints;
+use crate::local::Local;
 use crate::memory::Seat;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
@@ -66,8 +67,8 @@ pub(crate) struct Session {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) seat: Arc<Seat>,
     pub(crate) meter: Arc<Meter>,
-    pub(crate) notifications: Outbox,
-    pub(crate) topics: Topics,
+    pub(crate) notifications: Arc<Outbox>,
+    pub(crate) local: Local,
     pub(crate) log_rate: Rate,
     pub(crate) rates: Rates,
     pub(crate) network: Connections,

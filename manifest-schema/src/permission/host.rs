@@ -24,6 +24,7 @@ pub const RESERVED_NAMESPACES: &[&str] = &[
     "rpc",
     "storage",
     "system",
+    "timers",
     "ui",
     "user",
 ];

@@ -22,6 +22,8 @@ pub enum Permission {
     Clock,
     /// `random`: needs no permission.
     Random,
+    /// `timers`: needs no permission.
+    Timers,
     /// `storage`
     Storage,
     /// `network`

@@ -32,7 +32,7 @@ pub enum PermissionNameError {
         /// The nearest one that there is.
         suggestion: Option<&'static str>,
     },
-    /// `log`, `clock`, `random`.
+    /// `log`, `clock`, `random`, `timers`.
     #[error("`{name}` needs no permission: every app has it")]
     Free {
         /// The name.

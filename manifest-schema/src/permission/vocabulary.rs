@@ -1,4 +1,5 @@
-//! The built-in permissions. `sdk/wit` has one interface for each row; `log`, `clock` and `random` are free.
+//! The built-in permissions. `sdk/wit` has one interface for each row; `log`, `clock`, `random` and `timers` are
+//! free.
 
 use super::{Permission, Risk, Scope, Spec};
 
@@ -35,11 +36,31 @@ pub const VOCABULARY: &[Spec] = &[
         free: true,
     },
     Spec {
+        permission: Permission::Timers,
+        name: "timers",
+        sentence: "be woken after a while",
+        risk: Risk::Low,
+        methods: &["timers.set", "timers.clear", "timers.list"],
+        scope: Scope::None,
+        interface: "timers",
+        free: true,
+    },
+    Spec {
         permission: Permission::Storage,
         name: "storage",
         sentence: "remember its own data on this device, up to a fixed size",
         risk: Risk::Low,
-        methods: &["storage.get", "storage.set", "storage.delete", "storage.list", "storage.usage"],
+        methods: &[
+            "storage.get",
+            "storage.set",
+            "storage.delete",
+            "storage.list",
+            "storage.usage",
+            "storage.transaction",
+            "storage.clear",
+            "storage.watch",
+            "storage.unwatch",
+        ],
         scope: Scope::Quota,
         interface: "storage",
         free: false,
@@ -139,7 +160,7 @@ pub const VOCABULARY: &[Spec] = &[
         name: "files",
         sentence: "keep files in a private folder on this device, up to a fixed size",
         risk: Risk::Low,
-        methods: &["files.read", "files.write", "files.delete", "files.list"],
+        methods: &["files.read", "files.write", "files.delete", "files.list", "files.stat", "files.usage"],
         scope: Scope::Quota,
         interface: "files",
         free: false,
@@ -154,6 +175,7 @@ impl Permission {
             Self::Log => "log",
             Self::Clock => "clock",
             Self::Random => "random",
+            Self::Timers => "timers",
             Self::Storage => "storage",
             Self::Network => "network",
             Self::Events => "events",

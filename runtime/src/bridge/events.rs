@@ -1,20 +1,16 @@
 //! `events`: topics between app and host. Permission `events`.
-
-use std::collections::HashSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+//!
+//! To the host: given to every listener of [`Instance::notifications`](crate::Instance::notifications), or refused as
+//! busy. From the host: queued in the app's inbox and told as `events.message {topic, data, id, redelivered}`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Bridge;
-use crate::notify::Notification;
+use crate::inbox::TOPICS;
+use crate::notify::{Notification, QueueFull};
+use crate::publish::{TOPIC_RULE, is_topic};
 use crate::rpc::{RpcError, code};
-
-/// The longest topic, in bytes.
-const TOPIC: usize = 128;
-/// The most topics one instance may be subscribed to.
-const SUBSCRIPTIONS: usize = 64;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,59 +33,34 @@ struct Published {
 #[derive(Serialize)]
 struct Done {}
 
-/// What one instance listens to, and the count of what it has published.
-#[derive(Debug, Default)]
-pub(crate) struct Topics {
-    subscribed: Mutex<HashSet<String>>,
-    published: AtomicU64,
-}
-
-impl Topics {
-    pub(crate) fn contains(&self, topic: &str) -> bool {
-        self.lock().contains(topic)
-    }
-
-    pub(crate) fn next_id(&self, instance: u64) -> String {
-        format!("{instance}-{}", self.published.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.subscribed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
 fn check_topic(topic: &str) -> Result<(), RpcError> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
-    if topic.is_empty() || topic.len() > TOPIC || !topic.chars().all(legal) {
-        return Err(RpcError::invalid_params(format!(
-            "`topic` must be 1 to {TOPIC} characters of A-Z, a-z, 0-9, `.`, `-`, `_` and `/`."
-        )));
-    }
-    Ok(())
+    if is_topic(topic) { Ok(()) } else { Err(RpcError::invalid_params(TOPIC_RULE)) }
 }
 
 pub(super) fn bridge() -> Bridge {
     Bridge::new("events")
         .immediate("events.publish", |caller, Publish { topic, data }: Publish| {
             check_topic(&topic)?;
-            let id = caller.session.topics.next_id(caller.session.life.id);
-            caller.session.notifications.send(Notification::Event { topic, data, id: id.clone() });
-            Ok(Published { id })
+            let id = caller.session.local.next_id(caller.session.life.id);
+            let event = Notification::Event { topic, data, id: id.clone() };
+            match caller.session.notifications.publish(event) {
+                Ok(()) => Ok(Published { id }),
+                Err(QueueFull) => Err(RpcError::new(
+                    code::BUSY,
+                    "The host has not read this app's earlier events yet; publish this one again later.",
+                )),
+            }
         })
         .immediate("events.subscribe", |caller, Topic { topic }: Topic| {
             check_topic(&topic)?;
-            let mut topics = caller.session.topics.lock();
-            if topics.len() >= SUBSCRIPTIONS && !topics.contains(&topic) {
-                return Err(RpcError::new(
-                    code::BUSY,
-                    format!("This app is subscribed to {SUBSCRIPTIONS} topics, which is the most."),
-                ));
+            if !caller.session.local.lane.subscribe(topic) {
+                let message = format!("This app is subscribed to {TOPICS} topics, which is the most.");
+                return Err(RpcError::new(code::BUSY, message));
             }
-            topics.insert(topic);
             Ok(Done {})
         })
         .immediate("events.unsubscribe", |caller, Topic { topic }: Topic| {
-            caller.session.topics.lock().remove(&topic);
+            caller.session.local.lane.unsubscribe(&topic);
             Ok(Done {})
         })
 }

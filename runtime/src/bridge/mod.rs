@@ -5,10 +5,13 @@
 
 mod clock;
 mod events;
+mod files;
 mod log;
 mod network;
 mod random;
 mod storage;
+mod timers;
+mod user;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,9 +27,10 @@ use crate::policy::Policy;
 use crate::rpc::RpcError;
 use crate::session::Session;
 
-pub(crate) use events::Topics;
 pub(crate) use network::Connections;
 pub use network::{Lookup, NetworkPolicy, Resolve, ResolveFuture, Resolver};
+pub(crate) use user::Profiles;
+pub use user::UserProfile;
 
 type Answer = Result<String, RpcError>;
 type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -216,8 +220,11 @@ pub(crate) fn builtin(policy: &Policy) -> Vec<Bridge> {
         log::bridge(),
         clock::bridge(),
         random::bridge(),
+        timers::bridge(),
         storage::bridge(),
         network::bridge(&policy.network),
         events::bridge(),
+        files::bridge(),
+        user::bridge(),
     ]
 }

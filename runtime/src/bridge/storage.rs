@@ -1,11 +1,15 @@
 //! `storage`: key-value pairs of one app and one user, within a quota. Permission `storage`.
+//!
+//! Instances of the same app and user share it. One that watches a prefix is told what the others and the host change:
+//! `storage.changed {keys, more}`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{Bridge, Caller};
-use crate::data::{StoreRefusal, StoreWriteError, Usage};
+use crate::data::{Condition, Op, StoreRefusal, StoreWriteError, Usage};
+use crate::inbox::WATCHES;
 use crate::rpc::{RpcError, code};
 
 /// The longest key, in bytes.
@@ -14,6 +18,8 @@ const KEY: usize = 256;
 const VALUE: usize = 256 * 1024;
 /// The most keys one `storage.list` gives.
 const PAGE: usize = 1000;
+/// The most steps, and the most conditions, of one transaction.
+const STEPS: usize = 256;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +47,45 @@ struct List {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Prefix {
+    #[serde(default)]
+    prefix: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Transaction {
+    ops: Vec<Step>,
+    #[serde(default, rename = "if")]
+    conditions: Vec<Wanted>,
+}
+
+/// `{"set": {"key", "value"}}` or `{"delete": {"key"}}`.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Step {
+    Set(Set),
+    Delete(Key),
+}
+
+/// `{"key", "equals"}` or `{"key", "absent": true}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    key: String,
+    // `null` is a value to compare with: only a member that is not there is none.
+    #[serde(default, deserialize_with = "present")]
+    equals: Option<Box<RawValue>>,
+    #[serde(default)]
+    absent: bool,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(value).map(Some)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Nothing {}
 
 #[derive(Serialize)]
@@ -55,6 +100,11 @@ struct Done {}
 #[derive(Serialize)]
 struct Deleted {
     existed: bool,
+}
+
+#[derive(Serialize)]
+struct Cleared {
+    keys: u64,
 }
 
 #[derive(Serialize)]
@@ -80,6 +130,46 @@ fn check_key(key: &str) -> Result<(), RpcError> {
     Ok(())
 }
 
+fn check_prefix(prefix: &str) -> Result<(), RpcError> {
+    if prefix.len() > KEY {
+        return Err(RpcError::invalid_params(format!(
+            "`prefix` has {} bytes; a key has {KEY} at most.",
+            prefix.len()
+        )));
+    }
+    Ok(())
+}
+
+impl TryFrom<Step> for Op {
+    type Error = RpcError;
+
+    fn try_from(step: Step) -> Result<Self, RpcError> {
+        match step {
+            Step::Set(Set { key, value }) => {
+                check_key(&key)?;
+                if value.get().len() > VALUE {
+                    return Err(RpcError::too_large("`value`", value.get().len(), VALUE));
+                }
+                Ok(Self::Set { key, value: value.get().to_owned() })
+            }
+            Step::Delete(Key { key }) => check_key(&key).map(|()| Self::Delete { key }),
+        }
+    }
+}
+
+impl TryFrom<Wanted> for Condition {
+    type Error = RpcError;
+
+    fn try_from(Wanted { key, equals, absent }: Wanted) -> Result<Self, RpcError> {
+        check_key(&key)?;
+        match (equals, absent) {
+            (Some(value), false) => Ok(Self::Equals { key, value: value.get().to_owned() }),
+            (None, true) => Ok(Self::Absent { key }),
+            _ => Err(RpcError::invalid_params("A condition has either `equals` or `absent: true`.")),
+        }
+    }
+}
+
 /// Runs `work` where it may wait for the disk: a guest cannot be stopped while the host blocks on its thread.
 async fn on_disk<T: Send + 'static>(
     caller: &Caller,
@@ -88,11 +178,7 @@ async fn on_disk<T: Send + 'static>(
     let caller = caller.clone();
     match tokio::task::spawn_blocking(move || work(&caller)).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(StoreWriteError::Refused(StoreRefusal::Quota { used, wanted, quota }))) => Err(RpcError::new(
-            code::QUOTA_EXCEEDED,
-            format!("Storing this would take {wanted} bytes in all; the quota is {quota}."),
-        )
-        .with_data(json!({ "used_bytes": used, "quota_bytes": quota }))),
+        Ok(Err(StoreWriteError::Refused(refusal))) => Err(refused(refusal)),
         Ok(Err(StoreWriteError::Data(error))) => {
             tracing::error!(%error, "storage failed");
             Err(RpcError::internal())
@@ -101,12 +187,83 @@ async fn on_disk<T: Send + 'static>(
     }
 }
 
+fn refused(refusal: StoreRefusal) -> RpcError {
+    match refusal {
+        StoreRefusal::Quota { used, wanted, quota } => RpcError::new(
+            code::QUOTA_EXCEEDED,
+            format!("Storing this would take {wanted} bytes in all; the quota is {quota}."),
+        )
+        .with_data(json!({ "used_bytes": used, "quota_bytes": quota })),
+        StoreRefusal::Conflict { key } => RpcError::new(
+            code::CONFLICT,
+            format!("`{}` is not as the transaction supposes; nothing was changed.", key.escape_debug()),
+        )
+        .with_data(json!({ "key": key })),
+        StoreRefusal::Gone => RpcError::new(code::CANCELLED, "The app is being stopped."),
+    }
+}
+
+/// Changes the namespace, then tells its other instances.
+async fn change(caller: &Caller, conditions: Vec<Condition>, ops: Vec<Op>) -> Result<usize, RpcError> {
+    on_disk(caller, move |c| {
+        let session = &c.session;
+        let running = || session.life.switch.reason().is_none();
+        let of = session.local.namespace();
+        let changed = session.data.kv_apply(of, &conditions, &ops, session.storage_quota, running)?;
+        if !changed.is_empty() {
+            session.local.changed(&changed);
+        }
+        Ok(changed.len())
+    })
+    .await
+}
+
 pub(super) fn bridge() -> Bridge {
-    Bridge::new("storage")
+    reading(Bridge::new("storage"))
+        .method("storage.set", |caller, set: Set| async move {
+            change(&caller, Vec::new(), vec![Step::Set(set).try_into()?]).await.map(|_| Done {})
+        })
+        .method("storage.delete", |caller, key: Key| async move {
+            let deleted = change(&caller, Vec::new(), vec![Step::Delete(key).try_into()?]).await?;
+            Ok(Deleted { existed: deleted > 0 })
+        })
+        .method("storage.transaction", |caller, Transaction { ops, conditions }| async move {
+            if ops.len() > STEPS || conditions.len() > STEPS {
+                let message = format!("A transaction has {STEPS} steps and {STEPS} conditions at most.");
+                return Err(RpcError::new(code::TOO_LARGE, message));
+            }
+            let ops = ops.into_iter().map(Op::try_from).collect::<Result<_, _>>()?;
+            let conditions = conditions.into_iter().map(Condition::try_from).collect::<Result<_, _>>()?;
+            change(&caller, conditions, ops).await.map(|_| Done {})
+        })
+        .method("storage.clear", |caller, _: Nothing| async move {
+            on_disk(&caller, |c| {
+                let keys = c.session.data.kv_clear(c.session.local.namespace())?;
+                c.session.local.cleared();
+                Ok(Cleared { keys })
+            })
+            .await
+        })
+        .immediate("storage.watch", |caller, Prefix { prefix }| {
+            check_prefix(&prefix)?;
+            if !caller.session.local.lane.watch(prefix) {
+                let message = format!("This instance watches {WATCHES} prefixes, which is the most.");
+                return Err(RpcError::new(code::BUSY, message));
+            }
+            Ok(Done {})
+        })
+        .immediate("storage.unwatch", |caller, Prefix { prefix }| {
+            Ok(Deleted { existed: caller.session.local.lane.unwatch(&prefix) })
+        })
+}
+
+fn reading(bridge: Bridge) -> Bridge {
+    bridge
         .method("storage.get", |caller, Key { key }| async move {
             check_key(&key)?;
             let stored =
-                on_disk(&caller, move |c| Ok(c.session.data.kv_get(&c.session.namespace(), &key)?)).await?;
+                on_disk(&caller, move |c| Ok(c.session.data.kv_get(c.session.local.namespace(), &key)?))
+                    .await?;
             let found = stored.is_some();
             let value = stored.unwrap_or_else(|| "null".to_owned());
             let value = RawValue::from_string(value).map_err(|error| {
@@ -115,36 +272,17 @@ pub(super) fn bridge() -> Bridge {
             })?;
             Ok(Found { value, found })
         })
-        .method("storage.set", |caller, Set { key, value }| async move {
-            check_key(&key)?;
-            if value.get().len() > VALUE {
-                return Err(RpcError::too_large("`value`", value.get().len(), VALUE));
-            }
-            on_disk(&caller, move |c| {
-                let quota = c.session.storage_quota;
-                c.session.data.kv_set(&c.session.namespace(), &key, value.get(), quota)
-            })
-            .await?;
-            Ok(Done {})
-        })
-        .method("storage.delete", |caller, Key { key }| async move {
-            check_key(&key)?;
-            let existed =
-                on_disk(&caller, move |c| Ok(c.session.data.kv_delete(&c.session.namespace(), &key)?))
-                    .await?;
-            Ok(Deleted { existed })
-        })
         .method("storage.list", |caller, List { prefix, after, limit }| async move {
             let limit = limit.unwrap_or(100).clamp(1, PAGE);
             let (keys, more) = on_disk(&caller, move |c| {
-                Ok(c.session.data.kv_list(&c.session.namespace(), &prefix, after.as_deref(), limit)?)
+                Ok(c.session.data.kv_list(c.session.local.namespace(), &prefix, after.as_deref(), limit)?)
             })
             .await?;
             Ok(Listed { keys, more })
         })
         .method("storage.usage", |caller, _: Nothing| async move {
             let Usage { bytes, keys } =
-                on_disk(&caller, |c| Ok(c.session.data.kv_usage(&c.session.namespace())?)).await?;
+                on_disk(&caller, |c| Ok(c.session.data.kv_usage(c.session.local.namespace())?)).await?;
             Ok(Used { used_bytes: bytes, quota_bytes: caller.session.storage_quota, keys })
         })
 }

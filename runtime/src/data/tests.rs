@@ -2,6 +2,18 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+impl Data {
+    fn kv_set(&self, of: &Namespace, key: &str, value: &str, quota: u64) -> Result<(), StoreWriteError> {
+        let op = Op::Set { key: key.into(), value: value.into() };
+        self.kv_apply(of, &[], &[op], quota, || true).map(drop)
+    }
+
+    fn kv_delete(&self, of: &Namespace, key: &str) -> Result<bool, StoreWriteError> {
+        let op = Op::Delete { key: key.into() };
+        Ok(!self.kv_apply(of, &[], &[op], 0, || true)?.is_empty())
+    }
+}
+
 fn namespace(user: &str) -> Namespace {
     Namespace { user: user.into(), owner: "mp1x/com.example.app".into() }
 }

@@ -1,6 +1,6 @@
 import { InvalidParams, MethodNotFound, toWire } from './errors.js';
 
-const NOTIFICATION = /^(?:lifecycle\.|ui\.|events\.message$)/;
+const NOTIFICATION = /^(?:lifecycle\.|ui\.|events\.message$|storage\.changed$|timers\.fired$)/;
 
 /**
  * Makes a Mini App of its handlers. Export the result as `app`:
@@ -13,7 +13,8 @@ export function defineApp({ methods = {}, on = {} }) {
   const notifications = handlers('on', on);
   for (const name of notifications.keys()) {
     if (!NOTIFICATION.test(name)) {
-      throw new TypeError(`on['${name}'] never happens: notifications are lifecycle.…, ui.… and events.message`);
+      const known = 'lifecycle.…, ui.…, events.message, storage.changed and timers.fired';
+      throw new TypeError(`on['${name}'] never happens: notifications are ${known}`);
     }
   }
   let user;

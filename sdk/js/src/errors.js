@@ -99,6 +99,14 @@ export class Unreachable extends RpcError {
   }
 }
 
+/** Stored data is not as a transaction supposes (-32010). Nothing was changed. */
+export class Conflict extends RpcError {
+  constructor(message, data) {
+    super(-32010, message, data);
+    this.key = data?.key;
+  }
+}
+
 const CLASSES = new Map([
   [-32601, MethodNotFound],
   [-32602, InvalidParams],
@@ -112,6 +120,7 @@ const CLASSES = new Map([
   [-32007, TimedOut],
   [-32008, Refused],
   [-32009, Unreachable],
+  [-32010, Conflict],
 ]);
 
 /** The error class for what came over the bridge. `data` is JSON text, or nothing. */

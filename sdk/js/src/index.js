@@ -13,6 +13,7 @@ export {
   TimedOut,
   Refused,
   Unreachable,
+  Conflict,
 } from './errors.js';
 export * as cart from './cart.js';
 export * as clipboard from './clipboard.js';
@@ -27,4 +28,5 @@ export * as notifications from './notifications.js';
 export * as payments from './payments.js';
 export * as random from './random.js';
 export * as storage from './storage.js';
+export * as timers from './timers.js';
 export * as user from './user.js';

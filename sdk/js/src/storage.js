@@ -33,3 +33,19 @@ export function usage() {
   const { used_bytes, quota_bytes, keys } = request(call, 'storage.usage');
   return { usedBytes: used_bytes, quotaBytes: quota_bytes, keys };
 }
+
+export function clear() {
+  return request(call, 'storage.clear').keys;
+}
+
+export function transaction(ops, conditions = []) {
+  request(call, 'storage.transaction', { ops, if: conditions });
+}
+
+export function watch(prefix = '') {
+  request(call, 'storage.watch', { prefix });
+}
+
+export function unwatch(prefix = '') {
+  return request(call, 'storage.unwatch', { prefix }).existed;
+}

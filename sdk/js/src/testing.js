@@ -1,4 +1,4 @@
-import { encode } from './base64.js';
+import { decode, encode } from './base64.js';
 import { fromWire } from './errors.js';
 import { install } from './native.js';
 
@@ -13,6 +13,10 @@ export class FakeHost {
   published = [];
   /** Topics it subscribed to. */
   subscriptions = new Set();
+  /** Prefixes of storage keys that it watches. */
+  watched = new Set();
+  /** Timers that it has set: id to `{ after_ms, every_ms }`. A test makes one fire by notifying `timers.fired`. */
+  timers = new Map();
   /** Notifications it showed: `{ title, body, id }`. */
   notifications = [];
   /** Payments it asked for: `{ amount_minor, currency, reference }`. */
@@ -149,6 +153,42 @@ export class FakeHost {
       const keys = [...this.#storage.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
       return { keys: keys.slice(0, limit), more: keys.length > limit };
     },
+    'storage.clear': () => {
+      const keys = this.#storage.size;
+      this.#storage.clear();
+      return { keys };
+    },
+    'storage.transaction': ({ ops, if: conditions = [] }) => {
+      for (const { key, equals } of conditions) {
+        const stored = this.#storage.get(checkKey(key));
+        const same = equals === undefined ? stored === undefined : stored !== undefined && sameJson(JSON.parse(stored), equals);
+        if (!same) fail(-32010, `${key} is not as the transaction supposes`, { key });
+      }
+      const before = new Map(this.#storage);
+      try {
+        for (const { set, delete: gone } of ops) {
+          if (set) this.#methods['storage.set'](set);
+          else this.#methods['storage.delete'](gone);
+        }
+      } catch (error) {
+        this.#storage = before;
+        throw error;
+      }
+      return {};
+    },
+    'storage.watch': ({ prefix }) => {
+      this.watched.add(prefix);
+      return {};
+    },
+    'storage.unwatch': ({ prefix }) => ({ existed: this.watched.delete(prefix) }),
+    'timers.set': ({ id = this.#id('timer'), after_ms, every_ms }) => {
+      this.timers.set(id, { after_ms, every_ms });
+      return { id };
+    },
+    'timers.clear': ({ id }) => ({ existed: this.timers.delete(id) }),
+    'timers.list': () => {
+      return { timers: [...this.timers].map(([id, { after_ms, every_ms }]) => ({ id, left_ms: after_ms, every_ms })) };
+    },
     'storage.usage': () => {
       return { used_bytes: this.#used(), quota_bytes: this.#quotaBytes, keys: this.#storage.size };
     },
@@ -203,10 +243,24 @@ export class FakeHost {
       this.#clipboard = text;
       return {};
     },
-    'files.read': ({ path }) => ({ base64: this.#files.get(path) ?? fail(-32602, `there is no file ${path}`) }),
-    'files.write': ({ path, base64 }) => {
-      this.#files.set(path, base64);
+    'files.read': ({ path, offset = 0, length }) => {
+      const bytes = this.#files.get(path) ?? fail(-32008, `there is no file ${path}`);
+      const part = bytes.subarray(offset, length === undefined ? undefined : offset + length);
+      return { base64: encode(part), size: bytes.length, more: offset + part.length < bytes.length };
+    },
+    'files.write': ({ path, base64, text, append = false }) => {
+      const bytes = text === undefined ? decode(base64) : new TextEncoder().encode(text);
+      const before = append ? (this.#files.get(path) ?? []) : [];
+      this.#files.set(path, Uint8Array.from([...before, ...bytes]));
       return {};
+    },
+    'files.stat': ({ path }) => {
+      const bytes = this.#files.get(path);
+      return bytes ? { found: true, size: bytes.length } : { found: false };
+    },
+    'files.usage': () => {
+      const used = [...this.#files.values()].reduce((sum, bytes) => sum + bytes.length, 0);
+      return { used_bytes: used, quota_bytes: this.#quotaBytes, files: this.#files.size, max_files: 1000 };
     },
     'files.delete': ({ path }) => ({ existed: this.#files.delete(path) }),
     'files.list': ({ prefix = '' }) => {
@@ -280,6 +334,13 @@ function relay(answer) {
     if (!Number.isInteger(error?.code)) throw error;
     return fail(error.code, error.message, error.data);
   }
+}
+
+/** As a host compares: the order of members tells nothing. */
+function sameJson(one, other) {
+  const sorted = (_, value) =>
+    value && typeof value === 'object' && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).sort()) : value;
+  return JSON.stringify(one, sorted) === JSON.stringify(other, sorted);
 }
 
 function byteLength(text) {

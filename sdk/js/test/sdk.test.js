@@ -3,6 +3,7 @@ import { test } from 'node:test';
 
 import {
   InvalidParams,
+  Conflict,
   PermissionDenied,
   QuotaExceeded,
   RpcError,
@@ -20,6 +21,7 @@ import {
   payments,
   random,
   storage,
+  timers,
   user,
 } from '@mpkg/sdk';
 import { FakeHost, Launched } from '@mpkg/sdk/testing';
@@ -115,6 +117,36 @@ test('a full storage is a typed error and changes nothing', (t) => {
   assert.equal(storage.get('k'), 'old');
 });
 
+test('a transaction happens whole or not at all', (t) => {
+  const fake = withHost(t, { quotaBytes: 40 });
+  storage.transaction([{ set: { key: 'a', value: { x: 1, y: 2 } } }], [{ key: 'a', absent: true }]);
+  storage.transaction([{ set: { key: 'b', value: 1 } }], [{ key: 'a', equals: { y: 2, x: 1 } }]);
+  assert.throws(
+    () => storage.transaction([{ delete: { key: 'a' } }], [{ key: 'b', equals: 2 }]),
+    (error) => error instanceof Conflict && error.key === 'b',
+  );
+  const big = { set: { key: 'c', value: 'x'.repeat(40) } };
+  assert.throws(() => storage.transaction([{ delete: { key: 'a' } }, big]), QuotaExceeded);
+  assert.deepEqual(fake.stored('a'), { x: 1, y: 2 });
+  storage.watch('a');
+  assert.deepEqual([...fake.watched], ['a']);
+  assert.equal(storage.unwatch('a'), true);
+  assert.equal(storage.clear(), 2);
+});
+
+test('timers are set, listed and cleared', async (t) => {
+  withHost(t);
+  const fired = [];
+  const app = new Launched(defineApp({ on: { 'timers.fired': ({ id }) => fired.push(id) } }));
+  const once = timers.after(500);
+  timers.every(1000, 'tick');
+  assert.deepEqual(timers.list().at(-1), { id: 'tick', leftMs: 1000, everyMs: 1000 });
+  await app.notify('timers.fired', { id: once });
+  assert.deepEqual(fired, [once]);
+  assert.equal(timers.clear('tick'), true);
+  assert.equal(timers.clear('tick'), false);
+});
+
 test('a denied permission is a typed error that names it, and has no effect', (t) => {
   const fake = withHost(t).deny('notifications', 'blocked');
   assert.throws(
@@ -165,6 +197,12 @@ test('every other wrapper speaks its part of the table', (t) => {
 
   files.write('notes/a.txt', 'Grüße');
   assert.equal(files.readText('notes/a.txt'), 'Grüße');
+  files.append('notes/a.txt', ' aus Köln');
+  assert.equal(files.readText('notes/a.txt'), 'Grüße aus Köln');
+  assert.deepEqual(files.readPart('notes/a.txt', 0, 2), { bytes: new Uint8Array([0x47, 0x72]), more: true });
+  assert.equal(files.stat('notes/a.txt').size, 17);
+  assert.equal(files.stat('none'), undefined);
+  assert.equal(files.usage().usedBytes, 17);
   assert.deepEqual(files.list('notes/'), ['notes/a.txt']);
   assert.equal(files.remove('notes/a.txt'), true);
 

@@ -1,4 +1,6 @@
 import type { Message } from './events.js';
+import type { Changed } from './storage.js';
+import type { Fired } from './timers.js';
 
 /** What a handler is told besides its params. */
 export interface Context {
@@ -22,6 +24,8 @@ export interface Notifications {
   'lifecycle.unloaded': Record<string, never>;
   'lifecycle.error': { readonly message: string };
   'events.message': Message;
+  'storage.changed': Changed;
+  'timers.fired': Fired;
 }
 
 // Params come from outside: `any` lets a handler declare the shape that it checks for.
@@ -30,7 +34,7 @@ export type Handler<Params = any> = (params: Params, context: Context) => unknow
 export interface AppDefinition {
   /** Answers requests. What a handler returns (or resolves to) is the result; what it throws is the error. */
   methods?: Record<string, Handler>;
-  /** Takes notifications: `lifecycle.…`, `events.message`, `ui.…`. */
+  /** Takes notifications: `lifecycle.…`, `events.message`, `storage.changed`, `timers.fired`, `ui.…`. */
   on?: { [Name in keyof Notifications]?: Handler<Notifications[Name]> } & { [name: `ui.${string}`]: Handler };
 }
 

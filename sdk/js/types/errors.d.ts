@@ -85,3 +85,9 @@ export class Refused extends RpcError {
 export class Unreachable extends RpcError {
   constructor(message: string, data?: Json);
 }
+
+/** Stored data is not as a transaction supposes (-32010). Nothing was changed. */
+export class Conflict extends RpcError {
+  constructor(message: string, data?: { key: string });
+  readonly key: string;
+}

@@ -15,4 +15,5 @@ export * as notifications from './notifications.js';
 export * as payments from './payments.js';
 export * as random from './random.js';
 export * as storage from './storage.js';
+export * as timers from './timers.js';
 export * as user from './user.js';

@@ -20,6 +20,10 @@ export class FakeHost {
   /** What it published. */
   readonly published: { topic: string; data: any; id: string }[];
   readonly subscriptions: Set<string>;
+  /** Prefixes of storage keys that it watches. */
+  readonly watched: Set<string>;
+  /** Timers that it has set. A test makes one fire by notifying `timers.fired`. */
+  readonly timers: Map<string, { after_ms: number; every_ms?: number }>;
   /** Notifications it showed. */
   readonly notifications: { title: string; body: string; id: string }[];
   /** Payments it asked for. */

@@ -24,6 +24,7 @@ interfaces! {
     log "log"
     clock "clock"
     random "random"
+    timers "timers"
     storage "storage"
     network "network"
     events "events"

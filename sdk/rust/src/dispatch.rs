@@ -54,7 +54,8 @@ pub fn result<T: Serialize, E: Into<Error>>(result: Result<T, E>) -> Result<Stri
 
 /// No handler has this name: an error for a request, nothing at all for a notification.
 pub fn unknown(method: &str, methods: &[&str]) -> Result<String, Error> {
-    if method.starts_with("lifecycle.") || method.starts_with("ui.") || method == "events.message" {
+    let told = ["events.message", "storage.changed", "timers.fired"].contains(&method);
+    if told || method.starts_with("lifecycle.") || method.starts_with("ui.") {
         return Ok("null".to_owned());
     }
     Err(Error::MethodNotFound(format!("no method `{method}`; there are {}", methods.join(", "))))
@@ -119,7 +120,7 @@ mod tests {
     #[test]
     fn unknown_methods_are_refused_and_unknown_notifications_ignored() {
         assert_eq!(unknown("a.b", &["c"]).unwrap_err().code(), -32601);
-        for name in ["lifecycle.shown", "events.message", "ui.tap"] {
+        for name in ["lifecycle.shown", "events.message", "storage.changed", "timers.fired", "ui.tap"] {
             assert_eq!(unknown(name, &[]).unwrap(), "null");
         }
     }

@@ -74,6 +74,13 @@ pub enum Error {
     Refused(String),
     /// The other side of a network request does not answer, or not as it should (-32009). The user may be offline.
     Unreachable(String),
+    /// Stored data is not as a transaction supposes (-32010). Nothing was changed.
+    Conflict {
+        /// The key.
+        key: String,
+        /// The host's words.
+        message: String,
+    },
     /// No such method (-32601).
     MethodNotFound(String),
     /// The params do not fit (-32602).
@@ -122,6 +129,7 @@ impl Error {
             Self::TimedOut(_) => -32007,
             Self::Refused(_) => -32008,
             Self::Unreachable(_) => -32009,
+            Self::Conflict { .. } => -32010,
             Self::MethodNotFound(_) => -32601,
             Self::InvalidParams { .. } => -32602,
             Self::Internal(_) => -32603,
@@ -136,6 +144,7 @@ impl Error {
             Self::PermissionDenied { message, .. }
             | Self::QuotaExceeded { message, .. }
             | Self::InvalidParams { message, .. }
+            | Self::Conflict { message, .. }
             | Self::App { message, .. }
             | Self::Unavailable(message)
             | Self::TooLarge(message)
@@ -171,6 +180,11 @@ struct QuotaData {
     quota_bytes: u64,
 }
 
+#[derive(Default, Serialize, Deserialize)]
+struct KeyData {
+    key: String,
+}
+
 #[derive(Serialize, Deserialize)]
 struct FieldData {
     field: String,
@@ -204,6 +218,7 @@ impl From<RpcError> for Error {
             -32007 => Self::TimedOut(message),
             -32008 => Self::Refused(message),
             -32009 => Self::Unreachable(message),
+            -32010 => Self::Conflict { key: read::<KeyData>(&data).unwrap_or_default().key, message },
             -32601 => Self::MethodNotFound(message),
             -32602 => Self::InvalidParams { field: read::<FieldData>(&data).map(|data| data.field), message },
             -32603 => Self::Internal(message),
@@ -227,6 +242,7 @@ impl From<Error> for RpcError {
                 text(&QuotaData { used_bytes: *used_bytes, quota_bytes: *quota_bytes })
             }
             Error::InvalidParams { field: Some(field), .. } => text(&FieldData { field: field.clone() }),
+            Error::Conflict { key, .. } => text(&KeyData { key: key.clone() }),
             Error::App { data, .. } => data.clone(),
             Error::Other(error) => error.data.clone(),
             _ => None,
@@ -256,6 +272,7 @@ mod tests {
             Error::TimedOut(text()),
             Error::Refused(text()),
             Error::Unreachable(text()),
+            Error::Conflict { key: "k".into(), message: text() },
             Error::MethodNotFound(text()),
             Error::InvalidParams { field: None, message: text() },
             Error::invalid_params("lines[0]", "too long"),

@@ -1,7 +1,8 @@
 //! Topics of the host. Permission `events`.
 //!
 //! What others publish to a topic arrives as the notification `events.message`: take it with
-//! `#[on("events.message")] fn message(&mut self, message: events::Message)`.
+//! `#[on("events.message")] fn message(&mut self, message: events::Message)`. A message is taken when that returns; an
+//! error brings it again after a while, a few times, and so does the app's end, at its next launch.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub struct Message<T = serde_json::Value> {
     /// The same for the same message, so that one that arrives twice can be told.
     #[serde(default)]
     pub id: String,
+    /// It may have arrived before: the handler failed then, or an earlier instance of the app ended over it.
+    #[serde(default)]
+    pub redelivered: bool,
 }
 
 #[derive(Serialize)]
@@ -25,7 +29,7 @@ struct Topic<'a> {
     topic: &'a str,
 }
 
-/// Publishes `data`; returns the message's id.
+/// Publishes `data`; returns the message's id. [`Error::Busy`] while the host has not read the earlier ones.
 pub fn publish<T: Serialize + ?Sized>(topic: &str, data: &T) -> Result<String, Error> {
     #[derive(Serialize)]
     struct Publish<'a, T: ?Sized> {

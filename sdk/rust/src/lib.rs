@@ -72,6 +72,7 @@ pub mod notifications;
 pub mod payments;
 pub mod random;
 pub mod storage;
+pub mod timers;
 pub mod user;
 
 #[cfg(not(target_family = "wasm"))]
@@ -83,7 +84,8 @@ pub use error::{Denied, Error, RpcError};
 ///
 /// - `#[method("orders.add")]` on a method answers requests of that name.
 /// - `#[on("lifecycle.launched")]` on a method takes notifications: `lifecycle.launched`, `.shown`, `.hidden`,
-///   `.unloaded`, `.error`, `events.message`, and `ui.…`. A notification without a handler is ignored.
+///   `.unloaded`, `.error`, `events.message`, `storage.changed`, `timers.fired`, and `ui.…`. A notification without a
+///   handler is ignored.
 ///
 /// A handler takes `&self` or `&mut self` and at most one more value, its params: any type that is
 /// `serde::Deserialize`. It returns nothing, a value that is `serde::Serialize`, or a `Result` whose error turns into

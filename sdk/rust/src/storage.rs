@@ -99,3 +99,97 @@ pub struct Usage {
 pub fn usage() -> Result<Usage, Error> {
     bridge::request(bridge::storage, "storage.usage", &Empty {})
 }
+
+/// Forgets every key; tells how many there were.
+pub fn clear() -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    struct Cleared {
+        keys: u64,
+    }
+    bridge::request(bridge::storage, "storage.clear", &Empty {}).map(|answer: Cleared| answer.keys)
+}
+
+/// Several changes that happen together or not at all.
+///
+/// ```
+/// use mpkg_sdk::{Error, storage};
+/// # let host = mpkg_sdk::testing::FakeHost::new();
+/// storage::Transaction::new().absent("count").set("count", &1)?.commit()?;
+/// let again = storage::Transaction::new().absent("count").set("count", &1)?.commit();
+/// assert!(matches!(again, Err(Error::Conflict { key, .. }) if key == "count"));
+/// storage::Transaction::new().equals("count", &1)?.set("count", &2)?.delete("draft").commit()?;
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Default, Serialize)]
+#[must_use = "nothing happens before `commit`"]
+pub struct Transaction {
+    ops: Vec<serde_json::Value>,
+    r#if: Vec<serde_json::Value>,
+}
+
+impl Transaction {
+    /// A transaction that does nothing yet. It takes up to 256 changes and 256 conditions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only if `key` has this value, however it is written.
+    pub fn equals<T: Serialize + ?Sized>(mut self, key: &str, value: &T) -> Result<Self, Error> {
+        self.r#if.push(serde_json::json!({ "key": key, "equals": to_value(key, value)? }));
+        Ok(self)
+    }
+
+    /// Only if `key` has no value.
+    pub fn absent(mut self, key: &str) -> Self {
+        self.r#if.push(serde_json::json!({ "key": key, "absent": true }));
+        self
+    }
+
+    /// Stores `value` under `key`.
+    pub fn set<T: Serialize + ?Sized>(mut self, key: &str, value: &T) -> Result<Self, Error> {
+        self.ops.push(serde_json::json!({ "set": { "key": key, "value": to_value(key, value)? } }));
+        Ok(self)
+    }
+
+    /// Forgets `key`.
+    pub fn delete(mut self, key: &str) -> Self {
+        self.ops.push(serde_json::json!({ "delete": { "key": key } }));
+        self
+    }
+
+    /// Carries it out. [`Error::Conflict`] names the key that is not as supposed; [`Error::QuotaExceeded`] if what
+    /// would be stored afterwards is too much. Nothing has changed then.
+    pub fn commit(self) -> Result<(), Error> {
+        bridge::request(bridge::storage, "storage.transaction", &self).map(|_: Ignored| ())
+    }
+}
+
+fn to_value<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(value)
+        .map_err(|error| Error::Internal(format!("the value of `{key}` cannot be written as JSON: {error}")))
+}
+
+#[derive(Serialize)]
+struct Prefix<'a> {
+    prefix: &'a str,
+}
+
+/// `storage.changed`: others changed what this instance watches.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Changed {
+    /// The keys, each once however often it changed.
+    pub keys: Vec<String>,
+    /// Further keys changed, too many to name.
+    pub more: bool,
+}
+
+/// From now on, and as long as this instance runs, `storage.changed` tells what other instances of this app and user, and
+/// the host, change below `prefix`: take it with `#[on("storage.changed")] fn changed(&mut self, event: storage::Changed)`.
+pub fn watch(prefix: &str) -> Result<(), Error> {
+    bridge::request(bridge::storage, "storage.watch", &Prefix { prefix }).map(|_: Ignored| ())
+}
+
+/// From now on it does not.
+pub fn unwatch(prefix: &str) -> Result<(), Error> {
+    bridge::request(bridge::storage, "storage.unwatch", &Prefix { prefix }).map(|_: Ignored| ())
+}

@@ -46,7 +46,7 @@ function readable(value) {
 
 // The engine's own would stop the whole app: there is nothing in a guest that they could wait for.
 function noTimers() {
-  throw new Error('a Mini App has no timers: it runs when the host calls it');
+  throw new Error("a Mini App runs when the host calls it: import { timers } from '@mpkg/sdk'");
 }
 
 function noFetch() {

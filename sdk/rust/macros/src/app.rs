@@ -11,13 +11,15 @@ use syn::{
 };
 
 /// The notifications that a host sends. Others start with `ui.` and are the host's own.
-const NOTIFICATIONS: [&str; 6] = [
+const NOTIFICATIONS: [&str; 8] = [
     "lifecycle.launched",
     "lifecycle.shown",
     "lifecycle.hidden",
     "lifecycle.unloaded",
     "lifecycle.error",
     "events.message",
+    "storage.changed",
+    "timers.fired",
 ];
 
 /// One handler that an attribute named.
@@ -174,7 +176,7 @@ fn check_method_name(literal: &LitStr) -> Result<()> {
         return Err(Error::new(literal.span(), "JSON-RPC keeps names that begin with `rpc.` for itself"));
     }
     let reserved = ["lifecycle.", "ui."].iter().any(|prefix| name.starts_with(prefix));
-    if reserved || name == "events.message" {
+    if reserved || NOTIFICATIONS.contains(&name.as_str()) {
         let message = format!("`{name}` is a notification's name: use #[on(\"{name}\")]");
         return Err(Error::new(literal.span(), message));
     }

@@ -24,6 +24,17 @@ pub(super) fn answer(state: &mut State, method: &str, params: &Value) -> Result<
             let bytes: Vec<u8> = (0..length).map(|_| next_random(&mut state.random)).collect();
             Ok(json!({ "base64": base64::encode(&bytes) }))
         }
+        "timers.set" | "timers.clear" | "timers.list" => timers(state, method, params),
+        "storage.transaction" => transaction(state, params),
+        "storage.clear" => {
+            let keys = std::mem::take(&mut state.storage).len();
+            Ok(json!({ "keys": keys }))
+        }
+        "storage.watch" => {
+            state.watched.insert(text(params, "prefix")?.to_owned());
+            Ok(json!({}))
+        }
+        "storage.unwatch" => Ok(json!({ "existed": state.watched.remove(text(params, "prefix")?) })),
         "storage.get" | "storage.set" | "storage.delete" | "storage.list" | "storage.usage" => {
             storage(state, method, params)
         }
@@ -50,7 +61,9 @@ pub(super) fn answer(state: &mut State, method: &str, params: &Value) -> Result<
             state.clipboard = text(params, "text")?.to_owned();
             Ok(json!({}))
         }
-        "files.read" | "files.write" | "files.delete" | "files.list" => files(state, method, params),
+        "files.read" | "files.write" | "files.delete" | "files.list" | "files.stat" | "files.usage" => {
+            files(state, method, params)
+        }
         _ => Err(Error::Unavailable(format!(
             "the fake host does not know `{method}`: teach it with FakeHost::on"
         ))),
@@ -106,17 +119,91 @@ fn storage(state: &mut State, method: &str, params: &Value) -> Result<Value, Err
     }
 }
 
+/// On a copy, so that a step that fails undoes those before it.
+fn transaction(state: &mut State, params: &Value) -> Result<Value, Error> {
+    let list = |name: &str| params.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    for condition in list("if") {
+        let key = key(&condition)?;
+        let stored = state.storage.get(key).map(|value| serde_json::from_str::<Value>(value));
+        let stored = stored.transpose().map_err(|error| Error::Internal(error.to_string()))?;
+        if stored.as_ref() != condition.get("equals") {
+            let message = format!("`{key}` is not as the transaction supposes");
+            return Err(Error::Conflict { key: key.to_owned(), message });
+        }
+    }
+    let before = state.storage.clone();
+    for op in list("ops") {
+        let done = match (op.get("set"), op.get("delete")) {
+            (Some(set), None) => storage(state, "storage.set", set),
+            (None, Some(delete)) => storage(state, "storage.delete", delete),
+            _ => Err(Error::invalid_params("ops", "each must be `set` or `delete`")),
+        };
+        if let Err(error) = done {
+            state.storage = before;
+            return Err(error);
+        }
+    }
+    Ok(json!({}))
+}
+
+fn timers(state: &mut State, method: &str, params: &Value) -> Result<Value, Error> {
+    match method {
+        "timers.set" => {
+            let after = param(params, "after_ms")?.as_u64();
+            let after = after.ok_or_else(|| Error::invalid_params("after_ms", "must be a whole number"))?;
+            let every = params.get("every_ms").and_then(Value::as_u64);
+            let id = params.get("id").and_then(Value::as_str).map(str::to_owned);
+            let id = id.unwrap_or_else(|| format!("timer-{}", state.timers.len() + 1));
+            state.timers.insert(id.clone(), (after, every));
+            Ok(json!({ "id": id }))
+        }
+        "timers.clear" => Ok(json!({ "existed": state.timers.remove(text(params, "id")?).is_some() })),
+        _ => {
+            let shown = state.timers.iter();
+            let shown: Vec<Value> = shown
+                .map(|(id, (after, every))| json!({ "id": id, "left_ms": after, "every_ms": every }))
+                .collect();
+            Ok(json!({ "timers": shown }))
+        }
+    }
+}
+
 fn files(state: &mut State, method: &str, params: &Value) -> Result<Value, Error> {
     match method {
         "files.read" => {
             let path = text(params, "path")?;
             let contents = state.files.get(path);
             let contents = contents.ok_or_else(|| Error::Refused(format!("there is no file `{path}`")))?;
-            Ok(json!({ "base64": contents }))
+            let number = |name: &str| params.get(name).and_then(Value::as_u64).map(|n| n as usize);
+            let bytes = base64::decode(method, contents)?;
+            let rest = bytes.get(number("offset").unwrap_or(0)..).unwrap_or_default();
+            let part = rest.get(..number("length").unwrap_or(rest.len())).unwrap_or(rest);
+            let more = part.len() < rest.len();
+            Ok(json!({ "base64": base64::encode(part), "size": bytes.len(), "more": more }))
         }
         "files.write" => {
-            state.files.insert(text(params, "path")?.to_owned(), text(params, "base64")?.to_owned());
+            let path = text(params, "path")?;
+            let mut bytes = match params.get("text").and_then(Value::as_str) {
+                Some(text) => text.as_bytes().to_vec(),
+                None => base64::decode(method, text(params, "base64")?)?,
+            };
+            let append = params.get("append").and_then(Value::as_bool).unwrap_or(false);
+            if let Some(before) = state.files.get(path).filter(|_| append) {
+                bytes = [base64::decode(method, before)?, bytes].concat();
+            }
+            state.files.insert(path.to_owned(), base64::encode(&bytes));
             Ok(json!({}))
+        }
+        "files.stat" => {
+            let contents = state.files.get(text(params, "path")?);
+            let Some(contents) = contents else { return Ok(json!({ "found": false })) };
+            Ok(json!({ "found": true, "size": base64::decode(method, contents)?.len() }))
+        }
+        "files.usage" => {
+            let sizes = state.files.values().map(|text| base64::decode(method, text).map(|bytes| bytes.len()));
+            let used = sizes.sum::<Result<usize, Error>>()?;
+            let files = state.files.len();
+            Ok(json!({ "used_bytes": used, "quota_bytes": state.quota_bytes, "files": files, "max_files": 1000 }))
         }
         "files.delete" => Ok(json!({ "existed": state.files.remove(text(params, "path")?).is_some() })),
         _ => {

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! One host serves the thread that made it, so that tests do not meet. It answers `log`, `clock`, `random`,
-//! `storage`, `events`, `notifications`, `clipboard` and `files` by itself; what it does not know, [`FakeHost::on`]
+//! `timers`, `storage`, `events`, `notifications`, `clipboard` and `files` by itself; what it does not know, [`FakeHost::on`]
 //! teaches it.
 
 mod bridges;
@@ -63,6 +63,8 @@ struct State {
     logs: Vec<(log::Level, String)>,
     published: Vec<Published>,
     topics: BTreeSet<String>,
+    watched: BTreeSet<String>,
+    timers: BTreeMap<String, (u64, Option<u64>)>,
     notifications: Vec<(String, String)>,
     clipboard: String,
     files: BTreeMap<String, String>,
@@ -95,6 +97,8 @@ impl FakeHost {
             logs: Vec::new(),
             published: Vec::new(),
             topics: BTreeSet::new(),
+            watched: BTreeSet::new(),
+            timers: BTreeMap::new(),
             notifications: Vec::new(),
             clipboard: String::new(),
             files: BTreeMap::new(),
@@ -206,6 +210,17 @@ impl FakeHost {
         self.state.borrow().topics.iter().cloned().collect()
     }
 
+    /// The prefixes of storage keys that the app watches.
+    pub fn watched(&self) -> Vec<String> {
+        self.state.borrow().watched.iter().cloned().collect()
+    }
+
+    /// The ids of the timers that the app has set. A test makes one fire with
+    /// `launched.notify("timers.fired", json!({ "id": id }))`.
+    pub fn timers(&self) -> Vec<String> {
+        self.state.borrow().timers.keys().cloned().collect()
+    }
+
     /// The notifications that the app showed: title and body.
     pub fn notifications(&self) -> Vec<(String, String)> {
         self.state.borrow().notifications.clone()
@@ -226,7 +241,7 @@ impl Drop for FakeHost {
 /// The permission that an interface stands for; `None` for those that need none.
 fn permission(interface: &str, method: &str) -> Option<String> {
     match interface {
-        "log" | "clock" | "random" => None,
+        "log" | "clock" | "random" | "timers" => None,
         "host" => Some(format!("host.{}", method.split('.').next().unwrap_or_default())),
         "user-profile" | "device-location" | "cart-read" | "cart-write" | "payments-request" => {
             Some(interface.replace('-', "."))

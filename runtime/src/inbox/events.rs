@@ -1,0 +1,107 @@
+//! Events on their way to one app.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::ATTEMPTS;
+
+/// The most topics one instance may be subscribed to.
+pub(crate) const TOPICS: usize = 64;
+/// The most events that wait for one app and user.
+pub(super) const EVENTS: usize = 256;
+/// The most bytes of them, unless it is a single one.
+pub(super) const EVENT_BYTES: usize = 1 << 20;
+
+/// One event. Clones share its data.
+#[derive(Debug, Clone)]
+pub(super) struct Event {
+    pub(super) number: u64,
+    pub(super) topic: Arc<str>,
+    pub(super) data: Arc<RawValue>,
+    /// Deliveries begun. Counted before, so that an event that crashes its app is not told for ever.
+    pub(super) attempts: u32,
+    /// An instance had it before this one.
+    pub(super) redelivered: bool,
+}
+
+impl Event {
+    pub(super) fn new(number: u64, topic: &str, data: Box<RawValue>) -> Self {
+        Self { number, topic: topic.into(), data: data.into(), attempts: 0, redelivered: false }
+    }
+
+    /// Grows from event to event of one host, in length or in its digits.
+    pub(super) fn id(&self) -> String {
+        self.number.to_string()
+    }
+
+    fn bytes(&self) -> usize {
+        self.topic.len() + self.data.get().len()
+    }
+}
+
+/// Events by number, which is the order they are told in.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    events: BTreeMap<u64, Event>,
+    bytes: usize,
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(super) fn front(&mut self) -> Option<&mut Event> {
+        self.events.values_mut().next()
+    }
+
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Event> {
+        self.events.get_mut(&number)
+    }
+
+    /// False if there is no room.
+    pub(super) fn push(&mut self, event: Event) -> bool {
+        let bytes = event.bytes();
+        let room = self.events.len() < EVENTS && self.bytes.saturating_add(bytes) <= EVENT_BYTES;
+        if !room && !self.events.is_empty() {
+            return false;
+        }
+        if self.events.insert(event.number, event).is_none() {
+            self.bytes += bytes;
+        }
+        true
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> bool {
+        let removed = self.events.remove(&number);
+        self.bytes -= removed.as_ref().map_or(0, Event::bytes);
+        removed.is_some()
+    }
+
+    pub(super) fn forget_topic(&mut self, topic: &str) {
+        self.events.retain(|_, event| *event.topic != *topic);
+        self.bytes = self.events.values().map(Event::bytes).sum();
+    }
+
+    /// Marks every event for its next receiver; drops those that were tried often enough, and returns how many.
+    pub(super) fn seen_before(&mut self) -> u64 {
+        let before = self.events.len();
+        self.events.retain(|_, event| event.attempts < ATTEMPTS);
+        self.events.values_mut().for_each(|event| event.redelivered = true);
+        self.bytes = self.events.values().map(Event::bytes).sum();
+        (before - self.events.len()) as u64
+    }
+
+    /// Adds what is not in it yet, as far as there is room; returns how many were lost.
+    pub(super) fn merge(&mut self, other: Self) -> usize {
+        let mut lost = 0;
+        for (number, event) in other.events {
+            if !self.events.contains_key(&number) && !self.push(event) {
+                lost += 1;
+            }
+        }
+        lost
+    }
+}

@@ -1,0 +1,367 @@
+//! What waits for one instance.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::ATTEMPTS;
+use super::events::{Event, Queue, TOPICS};
+use super::timers::{TimerState, Timers};
+use super::watch::{Changes, WATCHES, Watch};
+use crate::data::Namespace;
+use crate::stop::StopReason;
+use crate::supervisor::KillSwitch;
+
+/// The pause before a delivery is tried again; each further one is `GROWTH` times as long.
+const PAUSE: Duration = Duration::from_millis(100);
+const GROWTH: u32 = 5;
+
+/// How a delivery is getting on.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    attempts: u32,
+    pub(super) not_before: Option<Instant>,
+}
+
+impl Retry {
+    pub(super) fn begin(&mut self) {
+        self.attempts += 1;
+        self.not_before = None;
+    }
+
+    fn ready(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|at| at <= now)
+    }
+
+    /// True if this was the last attempt.
+    fn failed(&mut self, now: Instant) -> bool {
+        self.not_before = Some(now + pause(self.attempts));
+        self.attempts >= ATTEMPTS
+    }
+
+    /// The guest could not be asked: that is no attempt.
+    fn postponed(&mut self, now: Instant) {
+        self.attempts = self.attempts.saturating_sub(1);
+        self.not_before = Some(now + PAUSE);
+    }
+}
+
+fn pause(attempts: u32) -> Duration {
+    PAUSE.saturating_mul(GROWTH.saturating_pow(attempts.saturating_sub(1)))
+}
+
+/// One thing to tell a guest.
+#[derive(Debug)]
+pub(super) enum Delivery {
+    Event { number: u64, topic: Arc<str>, data: Arc<RawValue>, redelivered: bool },
+    Changed(Changes),
+    Timer { id: String, number: u64 },
+}
+
+/// How telling it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Done,
+    Failed,
+    /// The guest had no room for it just now.
+    Busy,
+}
+
+/// What there is to do.
+#[derive(Debug)]
+pub(super) enum Next {
+    Deliver(Delivery),
+    /// Something is due then, unless the lane wakes before.
+    At(Instant),
+    Nothing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    of: Namespace,
+    instance: u64,
+    switch: Arc<KillSwitch>,
+    state: Mutex<State>,
+    pub(super) wake: Notify,
+    delivered: AtomicU64,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    topics: BTreeSet<String>,
+    queue: Queue,
+    events: Retry,
+    watch: Watch,
+    timers: Timers,
+    /// Whose turn it is: none of the three kinds may starve the others.
+    turn: u8,
+    closed: bool,
+}
+
+impl Lane {
+    pub(super) fn new(
+        of: Namespace,
+        instance: u64,
+        switch: Arc<KillSwitch>,
+        topics: BTreeSet<String>,
+        queue: Queue,
+    ) -> Self {
+        Self {
+            of,
+            instance,
+            switch,
+            state: Mutex::new(State { topics, queue, ..State::default() }),
+            wake: Notify::new(),
+            delivered: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn of(&self) -> &Namespace {
+        &self.of
+    }
+
+    pub(crate) fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.switch.reason().is_some()
+    }
+
+    pub(super) async fn ended(&self) {
+        self.switch.gone.cancelled().await;
+    }
+
+    /// Deliveries that the guest took, and those that were given up.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.delivered.load(Ordering::Relaxed), self.dropped.load(Ordering::Relaxed))
+    }
+
+    /// False if there are too many.
+    pub(crate) fn subscribe(&self, topic: String) -> bool {
+        let mut state = self.lock();
+        if state.topics.len() >= TOPICS && !state.topics.contains(&topic) {
+            return false;
+        }
+        if !state.closed {
+            state.topics.insert(topic);
+        }
+        drop(state);
+        // Somebody who may subscribe may also hear what was kept for it.
+        self.wake.notify_one();
+        true
+    }
+
+    /// What waits of that topic goes with it.
+    pub(crate) fn unsubscribe(&self, topic: &str) {
+        let mut state = self.lock();
+        state.topics.remove(topic);
+        state.queue.forget_topic(topic);
+    }
+
+    pub(super) fn forget_events(&self) {
+        let mut state = self.lock();
+        state.topics.clear();
+        state.queue = Queue::default();
+    }
+
+    /// Nothing if it is not subscribed, else whether there was room.
+    pub(super) fn publish(&self, event: &Event) -> Option<bool> {
+        let mut state = self.lock();
+        if !state.topics.contains(&*event.topic) {
+            return None;
+        }
+        let taken = state.queue.push(event.clone());
+        drop(state);
+        self.wake.notify_one();
+        Some(taken)
+    }
+
+    /// False if there are too many.
+    pub(crate) fn watch(&self, prefix: String) -> bool {
+        let prefixes = &mut self.lock().watch.prefixes;
+        (prefixes.len() < WATCHES || prefixes.contains(&prefix)) && {
+            prefixes.insert(prefix);
+            true
+        }
+    }
+
+    pub(crate) fn unwatch(&self, prefix: &str) -> bool {
+        self.lock().watch.unwatch(prefix)
+    }
+
+    pub(super) fn changed(&self, keys: Option<&[String]>) {
+        if self.lock().watch.changed(keys) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The timer's id; nothing if there are too many.
+    pub(crate) fn set_timer(
+        &self,
+        id: Option<String>,
+        after: Duration,
+        every: Option<Duration>,
+    ) -> Option<String> {
+        let mut state = self.lock();
+        let id = id.unwrap_or_else(|| state.timers.free_id());
+        let set = state.timers.set(&id, Instant::now() + after, every);
+        drop(state);
+        self.wake.notify_one();
+        set.then_some(id)
+    }
+
+    pub(crate) fn clear_timer(&self, id: &str) -> bool {
+        self.lock().timers.clear(id)
+    }
+
+    pub(crate) fn timers(&self) -> Vec<TimerState> {
+        self.lock().timers.states(Instant::now())
+    }
+
+    /// Ends the lane: what its successor shall hear, unless there is to be nothing, or it was taken already.
+    pub(super) fn close(&self) -> Option<(BTreeSet<String>, Queue)> {
+        let mut state = self.lock();
+        let State { topics, queue, .. } = std::mem::take(&mut *state);
+        let again = std::mem::replace(&mut state.closed, true);
+        // Who was killed did something wrong; what it had asked for is not carried on.
+        let killed = matches!(self.switch.reason(), Some(StopReason::Killed { .. }));
+        (!again && !killed).then_some((topics, queue))
+    }
+
+    /// Begins the next delivery. `allowed` tells which permissions are effective: what needs one that is not waits.
+    pub(super) fn next(&self, now: Instant, allowed: impl Fn(&str) -> bool) -> Next {
+        let mut state = self.lock();
+        for _ in 0..3 {
+            state.turn = (state.turn + 1) % 3;
+            let delivery = match state.turn {
+                0 => state.next_event(now, &allowed),
+                1 => state.next_changes(now, &allowed),
+                _ => state.timers.take_due(now).map(|(id, number)| Delivery::Timer { id, number }),
+            };
+            if let Some(delivery) = delivery {
+                return Next::Deliver(delivery);
+            }
+        }
+        let paused = [
+            state.events.not_before.filter(|_| !state.queue.is_empty() && allowed("events")),
+            state.watch.retry.not_before.filter(|_| state.watch.pending() && allowed("storage")),
+            state.timers.next(),
+        ];
+        paused.into_iter().flatten().min().map_or(Next::Nothing, Next::At)
+    }
+
+    pub(super) fn ended_with(&self, delivery: Delivery, outcome: Outcome, now: Instant) {
+        let mut state = self.lock();
+        let given_up = match delivery {
+            Delivery::Event { number, .. } => state.event_ended(number, outcome, now),
+            Delivery::Changed(changes) => state.changes_ended(changes, outcome, now),
+            Delivery::Timer { id, number } => state.timer_ended(&id, number, outcome, now),
+        };
+        drop(state);
+        if outcome == Outcome::Done {
+            self.delivered.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count_dropped(given_up.into());
+    }
+
+    pub(super) fn count_dropped(&self, dropped: u64) {
+        if dropped > 0 {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+            tracing::warn!(owner = %self.of.owner, dropped, "an app did not take what it was told");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next_event(&mut self, now: Instant, allowed: &impl Fn(&str) -> bool) -> Option<Delivery> {
+        if self.queue.is_empty() || !self.events.ready(now) || !allowed("events") {
+            return None;
+        }
+        let event = self.queue.front()?;
+        event.attempts += 1;
+        self.events.attempts = event.attempts;
+        self.events.not_before = None;
+        Some(Delivery::Event {
+            number: event.number,
+            topic: event.topic.clone(),
+            data: event.data.clone(),
+            redelivered: event.redelivered || event.attempts > 1,
+        })
+    }
+
+    fn next_changes(&mut self, now: Instant, allowed: &impl Fn(&str) -> bool) -> Option<Delivery> {
+        if !self.watch.pending() || !self.watch.retry.ready(now) || !allowed("storage") {
+            return None;
+        }
+        self.watch.retry.begin();
+        Some(Delivery::Changed(self.watch.take()))
+    }
+
+    /// Each of these tells whether the delivery was given up.
+    fn event_ended(&mut self, number: u64, outcome: Outcome, now: Instant) -> bool {
+        let give_up = match outcome {
+            Outcome::Done => true,
+            Outcome::Failed => self.events.failed(now),
+            Outcome::Busy => {
+                self.events.postponed(now);
+                let attempts = self.events.attempts;
+                // It may be gone: the guest may have unsubscribed in its handler.
+                if let Some(event) = self.queue.get_mut(number) {
+                    event.attempts = attempts;
+                }
+                false
+            }
+        };
+        if give_up {
+            self.queue.remove(number);
+            self.events = Retry::default();
+        }
+        give_up && outcome == Outcome::Failed
+    }
+
+    fn changes_ended(&mut self, changes: Changes, outcome: Outcome, now: Instant) -> bool {
+        let give_up = match outcome {
+            Outcome::Done => true,
+            Outcome::Failed => self.watch.retry.failed(now),
+            Outcome::Busy => {
+                self.watch.retry.postponed(now);
+                false
+            }
+        };
+        if give_up {
+            self.watch.retry = Retry::default();
+        } else {
+            self.watch.put_back(changes);
+        }
+        give_up && outcome == Outcome::Failed
+    }
+
+    fn timer_ended(&mut self, id: &str, number: u64, outcome: Outcome, now: Instant) -> bool {
+        // It may be gone, or another: the guest may have set or cleared it in its handler.
+        let Some(retry) = self.timers.retry(id, number) else { return false };
+        let give_up = match outcome {
+            Outcome::Done => true,
+            Outcome::Failed => retry.failed(now),
+            Outcome::Busy => {
+                retry.postponed(now);
+                false
+            }
+        };
+        if give_up {
+            self.timers.done(id, number, now);
+        }
+        give_up && outcome == Outcome::Failed
+    }
+}

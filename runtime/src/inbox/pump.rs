@@ -1,0 +1,106 @@
+//! The task that tells one instance what waits for it.
+
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::lane::{Delivery, Next, Outcome};
+use super::{Inboxes, Lane};
+use crate::error::CallError;
+use crate::instance::{Instance, Shared};
+use crate::rpc::code;
+
+/// Runs until the instance ends. It keeps the instance alive only while the guest is being told something.
+pub(crate) async fn pump(inboxes: Arc<Inboxes>, lane: Arc<Lane>, instance: Weak<Shared>) {
+    tokio::select! {
+        biased;
+        () = lane.ended() => {}
+        () = tell(&lane, &instance) => {}
+    }
+    inboxes.leave(&lane);
+    if let Some(shared) = instance.upgrade() {
+        shared.session.local.release();
+    }
+}
+
+async fn tell(lane: &Lane, instance: &Weak<Shared>) {
+    loop {
+        // Listens before it looks, or what comes in between would wait for the next to come.
+        let mut woken = pin!(lane.wake.notified());
+        woken.as_mut().enable();
+        let Some(mut shared) = instance.upgrade() else { return };
+        let switch = shared.session.life.switch.clone();
+        if switch.is_suspended() {
+            // Nothing keeps an app alive that nobody looks at.
+            drop(shared);
+            if !switch.runnable().await {
+                return;
+            }
+            match instance.upgrade() {
+                Some(again) => shared = again,
+                None => return,
+            }
+        }
+        let permissions = &shared.session.permissions;
+        let allowed = |name: &str| permissions.index_of(name).is_some_and(|i| permissions.is_effective(i));
+        let next = lane.next(Instant::now(), allowed);
+        match next {
+            Next::Deliver(delivery) => {
+                let outcome = match deliver(&Instance { shared }, &delivery).await {
+                    Ok(()) => Outcome::Done,
+                    Err(CallError::Stopped { .. }) => return,
+                    Err(CallError::Suspended { .. }) => Outcome::Busy,
+                    Err(CallError::Rpc(error)) if error.code == code::BUSY => Outcome::Busy,
+                    Err(_) => Outcome::Failed,
+                };
+                lane.ended_with(delivery, outcome, Instant::now());
+                // A guest that answers at once would otherwise keep this thread from its neighbours.
+                tokio::task::yield_now().await;
+            }
+            Next::At(when) => {
+                drop(shared);
+                tokio::select! {
+                    () = woken => {}
+                    () = tokio::time::sleep_until(when) => {}
+                }
+            }
+            Next::Nothing => {
+                drop(shared);
+                woken.await;
+            }
+        }
+    }
+}
+
+async fn deliver(instance: &Instance, delivery: &Delivery) -> Result<(), CallError> {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        topic: &'a str,
+        data: &'a RawValue,
+        id: String,
+        redelivered: bool,
+    }
+    #[derive(Serialize)]
+    struct Changed<'a> {
+        keys: Vec<&'a str>,
+        more: bool,
+    }
+    #[derive(Serialize)]
+    struct Fired<'a> {
+        id: &'a str,
+    }
+    match delivery {
+        Delivery::Event { number, topic, data, redelivered } => {
+            let (id, redelivered) = (number.to_string(), *redelivered);
+            instance.notify("events.message", &Message { topic, data, id, redelivered }).await
+        }
+        Delivery::Changed(changes) => {
+            let keys = changes.keys.iter().map(String::as_str).collect();
+            instance.notify("storage.changed", &Changed { keys, more: changes.more }).await
+        }
+        Delivery::Timer { id, .. } => instance.notify("timers.fired", &Fired { id }).await,
+    }
+}

@@ -1,0 +1,1 @@
+export { call } from 'mpkg:bridge/timers@1.0.0';

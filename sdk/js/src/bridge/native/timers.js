@@ -1,0 +1,3 @@
+import { bridge } from '../../native.js';
+
+export const call = bridge('timers');
