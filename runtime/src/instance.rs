@@ -252,7 +252,11 @@ impl Instance {
             Ok(guard) => guard,
             Err(_) => tokio::select! {
                 biased;
-                () = shared.session.switch.gone.cancelled() => return Err(shared.stopped()),
+                () = shared.session.switch.gone.cancelled() => {
+                    // The turn may have come to this call just before the kill, which then found somebody there.
+                    shared.bury();
+                    return Err(shared.stopped());
+                }
                 guard = shared.running.clone().lock_owned() => guard,
             },
         };
