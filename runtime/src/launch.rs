@@ -66,7 +66,9 @@ impl Host {
         let running = instantiate(inner, &app, &session, limits).await?;
         let instance = Instance::new(session, running, limits, inner.runtime.clone());
         inner.enlist(&instance);
-        match instance.notify("lifecycle.launched", &json!({ "user": user, "reason": "launch" })).await {
+        // The host's own id of a user is nobody's business.
+        let pseudonym = &instance.shared.session.local.pseudonym;
+        match instance.notify("lifecycle.launched", &json!({ "user": pseudonym, "reason": "launch" })).await {
             Err(CallError::Stopped { app_id, reason }) => {
                 return Err(LaunchError::Stopped { app_id, reason });
             }
