@@ -116,7 +116,11 @@ impl Shared {
             Ok(guard) => guard,
             Err(_) => tokio::select! {
                 biased;
-                () = session.life.switch.gone.cancelled() => return Err(self.stopped()),
+                () = session.life.switch.gone.cancelled() => {
+                    // The turn may have come to this call just before the kill, which then found somebody there.
+                    self.bury();
+                    return Err(self.stopped());
+                }
                 guard = self.running.clone().lock_owned() => guard,
             },
         };

@@ -85,7 +85,8 @@ impl Instance {
     pub(crate) async fn launched(&self) -> Result<(), CallError> {
         let session = &self.shared.session;
         let left = self.left_behind().await;
-        let user = &session.identity.user;
+        // The host's own id of a user is nobody's business.
+        let user = &session.local.pseudonym;
         let params = match &left {
             Some(state) => json!({ "user": user, "reason": "restore", "state": state }),
             None => json!({ "user": user, "reason": "launch" }),

@@ -220,11 +220,11 @@ impl Held {
     }
 
     fn drop_oldest(&mut self) {
-        let mut missed = 0;
-        while missed == 0 || matches!(self.entries.front(), Some(Entry::Missed(_))) {
+        let (mut missed, mut dropped) = (0, false);
+        while !dropped || matches!(self.entries.front(), Some(Entry::Missed(_))) {
             match self.pop().as_deref() {
                 Some(Notification::Missed { count }) => missed += count,
-                Some(_) => missed += 1,
+                Some(_) => (missed, dropped) = (missed + 1, true),
                 None => break,
             }
         }

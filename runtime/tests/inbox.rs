@@ -259,7 +259,8 @@ async fn nothing_is_left_behind() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     for round in 0..200 {
-        let app = subscribed(&host, "ann").await;
+        let app = host.launch(APP, "ann").await.unwrap();
+        call(&app, "1events.subscribe", json!({ "topic": "orders" })).await.unwrap();
         call(&app, "3timers.set", json!({ "after_ms": 60_000, "every_ms": 100 })).await.unwrap();
         call(&app, "2storage.watch", json!({})).await.unwrap();
         host.publish(None, "orders", &round).unwrap();

@@ -115,3 +115,161 @@ proptest! {
         prop_assert_eq!(others.as_deref(), Some("0"));
     }
 }
+
+fn set(key: &str, value: &str) -> Op {
+    Op::Set { key: key.into(), value: value.into() }
+}
+
+#[test]
+fn a_transaction_happens_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data::open(folder.path()).unwrap();
+    let of = namespace("ann");
+    let apply = |conditions: &[Condition], ops: &[Op]| data.kv_apply(&of, conditions, ops, 40, || true);
+    let absent = Condition::Absent { key: "a".into() };
+    let equals = |value: &str| Condition::Equals { key: "a".into(), value: value.into() };
+    let ops = [set("a", r#"{"x":1,"y":[2]}"#), set("b", "1")];
+    assert_eq!(apply(std::slice::from_ref(&absent), &ops).unwrap(), ["a", "b"]);
+    let state = || (data.kv_list(&of, "", None, 100).unwrap().0, data.kv_usage(&of).unwrap());
+    let before = state();
+    for (conditions, ops) in [
+        (vec![absent], vec![set("c", "1")]),
+        (vec![equals(r#"{"x":1}"#)], vec![set("c", "1")]),
+        (vec![Condition::Equals { key: "none".into(), value: "null".into() }], vec![set("c", "1")]),
+    ] {
+        let error = apply(&conditions, &ops).unwrap_err();
+        assert!(matches!(error, StoreWriteError::Refused(StoreRefusal::Conflict { .. })), "{error}");
+    }
+    let over = apply(&[], &[Op::Delete { key: "b".into() }, set("c", &"1".repeat(50))]).unwrap_err();
+    assert!(matches!(over, StoreWriteError::Refused(StoreRefusal::Quota { used: 18, .. })), "{over:?}");
+    let gone = data.kv_apply(&of, &[], &[set("c", "1")], 40, || false).unwrap_err();
+    assert!(matches!(gone, StoreWriteError::Refused(StoreRefusal::Gone)));
+    assert_eq!(state(), before);
+    // What counts is what is there afterwards, not in between.
+    let ops = [set("c", &"1".repeat(38)), Op::Delete { key: "c".into() }, set("d", "1"), set("d", "2")];
+    assert_eq!(apply(&[equals(r#" {"y": [2], "x": 1} "#)], &ops).unwrap(), ["c", "d"]);
+    assert_eq!(data.kv_usage(&of).unwrap(), Usage { bytes: 20, keys: 3 });
+    data.kv_set(&namespace("anna"), "k", "1", 40).unwrap();
+    assert_eq!(data.kv_clear(&of).unwrap(), 3);
+    assert_eq!(state(), (vec![], Usage::default()));
+    assert_eq!(data.kv_usage(&namespace("anna")).unwrap().keys, 1);
+}
+
+/// A host that is killed in the middle of writing.
+mod crash {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::files::FileStores;
+
+    const FOLDER: &str = "MPKG_TEST_CRASH_FOLDER";
+    const START: &str = "MPKG_TEST_CRASH_START";
+    const KEYS: u64 = 17;
+    const FILES: u64 = 5;
+
+    /// What the child does in its nth step.
+    fn ops(n: u64) -> Vec<Op> {
+        let key = format!("k{}", n % KEYS);
+        let value = format!("\"{n}{}\"", "x".repeat((n * 7919 % 300) as usize));
+        match n % 5 {
+            0..3 => vec![set(&key, &value)],
+            3 => vec![Op::Delete { key }],
+            _ => vec![set("pair/a", &value), Op::Delete { key }, set("pair/b", &value)],
+        }
+    }
+
+    fn apply(model: &mut BTreeMap<String, String>, n: u64) {
+        for op in ops(n) {
+            match op {
+                Op::Set { key, value } => drop(model.insert(key, value)),
+                Op::Delete { key } => drop(model.remove(&key)),
+            }
+        }
+    }
+
+    fn file_size(n: u64) -> usize {
+        (n * 31 % 2000) as usize
+    }
+
+    /// The child: writes, and says what is done, until it is killed. By itself it does nothing.
+    #[test]
+    fn child() {
+        let Ok(folder) = std::env::var(FOLDER) else { return };
+        let start = std::env::var(START).unwrap().parse().unwrap();
+        let data = Data::open(Path::new(&folder)).unwrap();
+        let files = FileStores::new(Path::new(&folder)).open(&namespace("ann"), || true).unwrap();
+        for n in start.. {
+            data.kv_apply(&namespace("ann"), &[], &ops(n), u64::MAX, || true).unwrap();
+            files.write(&format!("d/f{}", n % FILES), &vec![n as u8; file_size(n)], u64::MAX).unwrap();
+            println!("\nack {n}");
+            std::io::stdout().flush().unwrap();
+        }
+    }
+
+    /// Nothing acknowledged is lost, nothing half-done is seen, and the counters are what is there.
+    #[cfg(unix)]
+    #[test]
+    fn a_killed_host_has_lost_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = namespace("ann");
+        // `done` steps have certainly happened.
+        let (mut model, mut done) = (BTreeMap::new(), 0u64);
+        for round in 0..8u64 {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "data::tests::crash::child", "--nocapture", "--test-threads=1"])
+                .env(FOLDER, folder.path())
+                .env(START, done.to_string())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            // Another place in another step every time; the kernel decides how far the next one has got.
+            let enough = done + 1 + round * 5 % 13;
+            let mut acknowledged = done;
+            for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+                let line = line.unwrap();
+                let Some(n) = line.strip_prefix("ack ") else { continue };
+                acknowledged = n.parse::<u64>().unwrap() + 1;
+                if acknowledged == enough {
+                    child.kill().unwrap();
+                }
+            }
+            child.wait().unwrap();
+            assert!(acknowledged >= enough, "the child ended by itself");
+            (done..acknowledged).for_each(|n| apply(&mut model, n));
+
+            let data = Data::open(folder.path()).unwrap();
+            let stored = || -> BTreeMap<String, String> {
+                let (keys, _) = data.kv_list(&of, "", None, 1000).unwrap();
+                keys.into_iter().map(|key| (key.clone(), data.kv_get(&of, &key).unwrap().unwrap())).collect()
+            };
+            let mut next = model.clone();
+            apply(&mut next, acknowledged);
+            assert!(stored() == model || stored() == next, "round {round}, after step {acknowledged}");
+            let bytes = stored().iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
+            assert_eq!(data.kv_usage(&of).unwrap(), Usage { bytes, keys: stored().len() as u64 });
+
+            let files = FileStores::new(folder.path()).open(&of, || true).unwrap();
+            let mut total = 0;
+            for file in files.list("").unwrap() {
+                let bytes = files.read(&file, 0, usize::MAX).unwrap().bytes;
+                let slot: u64 = file.strip_prefix("d/f").unwrap().parse().unwrap();
+                let last = (0..acknowledged).rev().find(|n| n % FILES == slot);
+                let whole = last.into_iter().chain((acknowledged % FILES == slot).then_some(acknowledged));
+                assert!(
+                    whole.into_iter().any(|n| bytes == vec![n as u8; file_size(n)]),
+                    "round {round}: {file} is neither what was acknowledged nor what was to come"
+                );
+                total += bytes.len() as u64;
+            }
+            let files_expected = acknowledged.min(FILES) as usize;
+            let (counted, number) = files.usage().unwrap();
+            assert_eq!(counted, total);
+            assert!(number >= files_expected, "{number} of {files_expected}");
+            // The step that was not acknowledged may have happened; it is done again.
+            done = acknowledged;
+            model = if stored() == next { next } else { model };
+        }
+    }
+}

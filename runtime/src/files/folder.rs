@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -245,16 +244,13 @@ impl Contents {
         let mut file = self.dir.open_with(unfinished, OpenOptions::new().write(true).create_new(true))?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        let parent = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = path.rsplit_once('/').map(|(parent, _)| parent);
         if let Some(parent) = parent {
             self.dir.create_dir_all(parent)?;
         }
         self.dir.rename(unfinished, &self.dir, path)?;
-        // The rename itself must reach the disk too.
-        match parent {
-            Some(parent) => self.dir.open_dir(parent)?.into_std_file().sync_all(),
-            None => self.dir.try_clone()?.into_std_file().sync_all(),
-        }
+        // The rename itself must reach the disk too. A `Dir` is a mere place on some systems, and cannot be synced.
+        self.dir.open(parent.unwrap_or("."))?.sync_all()
     }
 
     fn record(&mut self, path: &str, folded: String, size: u64) {

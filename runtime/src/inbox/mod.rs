@@ -178,12 +178,6 @@ impl Inboxes {
     fn lock(&self) -> MutexGuard<'_, HashMap<Namespace, Mailbox>> {
         self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Apps and users of which anything is known.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
 }
 
 /// A publication under way.

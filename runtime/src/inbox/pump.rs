@@ -15,11 +15,7 @@ use crate::rpc::code;
 
 /// Runs until the instance ends. It keeps the instance alive only while the guest is being told something.
 pub(crate) async fn pump(inboxes: Arc<Inboxes>, lane: Arc<Lane>, instance: Weak<Shared>) {
-    tokio::select! {
-        biased;
-        () = lane.ended() => {}
-        () = tell(&lane, &instance) => {}
-    }
+    tell(&lane, &instance).await;
     inboxes.leave(&lane);
     if let Some(shared) = instance.upgrade() {
         shared.session.local.release();
@@ -49,6 +45,7 @@ async fn tell(lane: &Lane, instance: &Weak<Shared>) {
         let next = lane.next(Instant::now(), allowed);
         match next {
             Next::Deliver(delivery) => {
+                // A kill ends the call; to drop it from here would leave the guest's store to nobody.
                 let outcome = match deliver(&Instance { shared }, &delivery).await {
                     Ok(()) => Outcome::Done,
                     Err(CallError::Stopped { .. }) => return,
@@ -63,13 +60,17 @@ async fn tell(lane: &Lane, instance: &Weak<Shared>) {
             Next::At(when) => {
                 drop(shared);
                 tokio::select! {
+                    () = lane.ended() => return,
                     () = woken => {}
                     () = tokio::time::sleep_until(when) => {}
                 }
             }
             Next::Nothing => {
                 drop(shared);
-                woken.await;
+                tokio::select! {
+                    () = lane.ended() => return,
+                    () = woken => {}
+                }
             }
         }
     }
