@@ -163,13 +163,15 @@ pub fn decide(view: &View<'_>, context: &Context, installed: Option<&ReleaseRef>
     let baseline = view.state.and_then(|state| state.baseline.as_ref());
     let (run, reason) = judge.choose(wanted, reason, baseline, installed, !frozen.is_empty());
     let shown = run.or(wanted).or(installed);
-    let blocked = match (run, shown) {
-        (Some(_), _) => Vec::new(),
-        (None, Some(release)) => match judge.causes(release) {
-            causes if causes.is_empty() => vec![Cause::NotOffered],
-            causes => causes,
-        },
-        (None, None) => vec![Cause::NotOffered],
+    let blocked = match run {
+        Some(_) => Vec::new(),
+        // What keeps the next release away, or else what is wrong with the one that is here.
+        None => [wanted, installed]
+            .into_iter()
+            .flatten()
+            .map(|release| judge.causes(release))
+            .find(|causes| !causes.is_empty())
+            .unwrap_or_else(|| vec![Cause::NotOffered]),
     };
     let standing =
         [Risk::Low, Risk::Sensitive, Risk::High].map(|risk| view.staleness.standing(risk, view.age_s));

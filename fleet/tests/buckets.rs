@@ -67,7 +67,7 @@ fn rows(folder: &Path) -> Vec<Row> {
             let tag = tags.rsplit("fractional-").next().unwrap_or_default().to_owned();
             if tags.starts_with("fractional-v") { version = tag } else { scenario = tag }
         } else if line.starts_with("Scenario") {
-            version = scenario.clone();
+            (version, flag) = (std::mem::take(&mut scenario), String::new());
         } else if let Some(rest) = line.split("with key \"").nth(1) {
             flag = rest.split('"').next().unwrap().to_owned();
         } else if line.starts_with('|') {
