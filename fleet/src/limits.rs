@@ -24,8 +24,8 @@ pub const DISABLED: usize = 256;
 pub const NAMES: usize = 256;
 /// Bytes of a unit's name.
 pub const UNIT: usize = 256;
-/// Alarms that a host keeps with their evidence.
-pub const ALARMS: usize = 16;
+/// Alarms that a host keeps with their evidence, which can be two fleet heads each.
+pub const ALARMS: usize = 4;
 /// Epochs that each version of the registry's root makes room for, as a power of two.
 pub const EPOCH_BITS: u32 = 20;
 /// Steps of a rollout plan.
