@@ -29,6 +29,7 @@ mod decide;
 mod document;
 mod gate;
 mod kill;
+mod plan;
 mod rollout;
 mod rules;
 mod staleness;
@@ -52,7 +53,8 @@ pub use gate::{
     average_votes, detectable, evaluate, excuses, forecast, replay, sample_ratio, two_proportions,
 };
 pub use kill::{Effects, Kill, KillError, KillId, KillScope, KillSet, Level, Lift, Merged, Revoked, Subject};
-pub use rollout::{Command, Event, Phase, Plan, PlanError, Rollout, Shape, Step, TransitionError};
+pub use plan::{Plan, PlanError, Step};
+pub use rollout::{Command, Event, Phase, Rollout, Shape, TransitionError};
 pub use rules::RULES;
 pub use staleness::{Patience, Staleness, Standing};
 pub use succeed::{SuccessorError, check_successor};

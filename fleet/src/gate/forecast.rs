@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Metric, Pair, ROWS, Row};
-use crate::rollout::Plan;
+use crate::plan::Plan;
 
 const MILLION: i128 = 1_000_000;
 const DAY_S: u64 = 86_400;

@@ -18,7 +18,7 @@ use mpkg_manifest::AppId;
 use mpkg_package::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::Step;
+use crate::plan::Step;
 use crate::types::BasisPoints;
 
 /// A question that devices vote on.
