@@ -156,7 +156,12 @@ impl Envelope {
 
     /// Reads an envelope that must be in its one byte form and hold the expected type of payload.
     pub fn parse(bytes: &[u8], expected: &'static str) -> Result<Self, EnvelopeError> {
-        let wire: Wire = json::read(bytes, json::Limits::bytes(limits::ENVELOPE))?;
+        Self::parse_within(bytes, expected, limits::ENVELOPE)
+    }
+
+    /// As [`Self::parse`], for payloads with another bound: the envelope may have that many bytes.
+    pub fn parse_within(bytes: &[u8], expected: &'static str, limit: usize) -> Result<Self, EnvelopeError> {
+        let wire: Wire = json::read(bytes, json::Limits::bytes(limit))?;
         if wire.signatures.len() > limits::SIGNATURES {
             return Err(EnvelopeError::TooManySignatures { found: wire.signatures.len() });
         }

@@ -21,6 +21,7 @@ pub(crate) fn all() -> Vec<Entry> {
     let tables: &[&[Rule]] = &[
         mpkg_manifest::rules::RULES,
         mpkg_package::rules::RULES,
+        mpkg_fleet::RULES,
         #[cfg(feature = "run")]
         miniapp_runtime::rules::RULES,
         rules::RULES,

@@ -20,6 +20,10 @@ const ED25519: &str = "ed25519";
 pub const ROOT_ROLE: &str = "root";
 /// The role that signs releases.
 pub const RELEASE_ROLE: &str = "release";
+/// The role of a registry's root that signs the state of the fleet.
+pub const STATE_ROLE: &str = "state";
+/// The role of a registry's root that may switch things off, and nothing else.
+pub const STOP_ROLE: &str = "stop";
 const PREFIX: &str = "mp1";
 
 /// Who a publisher is: `mp1` and the base32 of the SHA-256 of its first root document.
@@ -156,7 +160,9 @@ impl Root {
         for (id, record) in &document.keys {
             keys.insert(*id, public_key(*id, record)?);
         }
-        for needed in [ROOT_ROLE, RELEASE_ROLE] {
+        // A registry releases nothing, and need not enrol a key that could.
+        let acts = if document.roles.contains_key(STATE_ROLE) { STATE_ROLE } else { RELEASE_ROLE };
+        for needed in [ROOT_ROLE, acts] {
             if !document.roles.contains_key(needed) {
                 return Err(RootError::Role { role: needed.to_owned(), reason: "it is missing" });
             }
@@ -243,8 +249,9 @@ impl Root {
         self.document.previous
     }
 
-    /// The keys of a role, and how many of them it takes.
-    pub(crate) fn role(&self, name: &str) -> (BTreeMap<KeyId, PublicKey>, usize) {
+    /// The keys of a role, and how many of them it takes. A role that is not there has no keys and takes more than
+    /// there can be.
+    pub fn role(&self, name: &str) -> (BTreeMap<KeyId, PublicKey>, usize) {
         let Some(role) = self.document.roles.get(name) else { return (BTreeMap::new(), usize::MAX) };
         let keys = role.keys.iter().filter_map(|id| self.keys.get(id).map(|key| (*id, key.clone())));
         (keys.collect(), role.threshold as usize)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::{Document, encode};
-use super::{RELEASE_ROLE, ROOT_ROLE, Revocation, Role, Root, RootError};
+use super::{RELEASE_ROLE, ROOT_ROLE, Revocation, Role, Root, RootError, STATE_ROLE, STOP_ROLE};
 use crate::digest::Hash;
 use crate::keys::{KeyId, PublicKey};
 use crate::time::Time;
@@ -21,13 +21,22 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A first root with nobody in it.
+    /// A publisher's first root, with nobody in it.
     pub fn first() -> Self {
+        Self::with_roles([ROOT_ROLE, RELEASE_ROLE])
+    }
+
+    /// A registry's first root, with nobody in it: it signs the state of the fleet and releases nothing.
+    pub fn registry() -> Self {
+        Self::with_roles([ROOT_ROLE, STATE_ROLE, STOP_ROLE])
+    }
+
+    fn with_roles<const N: usize>(names: [&str; N]) -> Self {
         let empty = Role { keys: Vec::new(), threshold: 1 };
         Self {
             version: 1,
             keys: BTreeMap::new(),
-            roles: BTreeMap::from([(ROOT_ROLE.to_owned(), empty.clone()), (RELEASE_ROLE.to_owned(), empty)]),
+            roles: names.map(|name| (name.to_owned(), empty.clone())).into(),
             expires: None,
             revoked: BTreeMap::new(),
             previous: None,

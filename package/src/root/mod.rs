@@ -8,7 +8,7 @@ mod file;
 mod trust;
 
 pub use chain::{PAYLOAD_TYPE, Progress, RootChain, Tally};
-pub use document::{PublisherId, RELEASE_ROLE, ROOT_ROLE, Revocation, Role, Root};
+pub use document::{PublisherId, RELEASE_ROLE, ROOT_ROLE, Revocation, Role, Root, STATE_ROLE, STOP_ROLE};
 pub use draft::Draft;
 pub use error::RootError;
 pub use file::{Proposal, RootFile};
