@@ -296,3 +296,6 @@ impl Endpoint {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests;
