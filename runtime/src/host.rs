@@ -178,9 +178,6 @@ impl Inner {
         lives
     }
 
-    pub(crate) fn instances_of(&self, app_id: &str) -> Vec<Instance> {
-        self.lives_of(app_id).iter().filter_map(|life| life.instance()).collect()
-    }
 }
 
 /// Verifies, installs and runs Mini Apps. Clones share everything.

@@ -341,3 +341,6 @@ impl Endpoint {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use common::listener::{Probe, package};
 use common::{APP, Package, TestHost, call, host, host_with};
 use miniapp_runtime::rpc::code;
-use miniapp_runtime::{CallError, Instance, Policy, StaticPermissions, UserProfile};
+use miniapp_runtime::{CallError, Instance, Limits, Policy, StaticPermissions, UserProfile};
 use serde_json::{Value, json};
 
 fn probed(probe: &Probe) -> TestHost {
@@ -197,7 +197,8 @@ async fn files_are_one_apps_and_one_users_and_go_with_the_app() {
 
 #[tokio::test]
 async fn a_file_longer_than_a_message_is_read_in_parts() {
-    let policy = Policy { message_bytes: 4096, ..Policy::default() };
+    let limits = Limits { message_bytes: 4096, ..Limits::PHONE };
+    let policy = Policy { limits, ..Policy::default() };
     let host = host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()));
     let app = host.run(&Package::with(&["files"])).await;
     for n in 0..5u8 {
@@ -218,7 +219,7 @@ async fn a_file_longer_than_a_message_is_read_in_parts() {
 
 #[tokio::test]
 async fn a_host_may_rule_out_a_files_quota() {
-    let policy = Policy { storage_ceiling: 1 << 20, ..Policy::default() };
+    let policy = Policy { files_ceiling: 1 << 20, ..Policy::default() };
     let host = host_with(|b| b.policy(policy));
     let package =
         Package { mpkg: json!({ "files": { "quota_bytes": 2 << 20 } }), ..Package::with(&["files"]) };

@@ -210,6 +210,7 @@ impl Permissions {
     }
 
     /// Tells whether the app is in use: launched or shown, and not hidden. It is when it starts.
+    #[allow(dead_code, reason = "for the lifecycle to call")]
     pub(crate) fn set_in_use(&self, in_use: bool) {
         let mut state = self.lock();
         state.in_use = in_use;

@@ -392,23 +392,23 @@ async fn holds(steps: Vec<Step>, denied: Option<u8>) {
             Step::Grant(index) => {
                 desk.broker.grant("ann", APP, NAMES[usize::from(index)]).unwrap();
                 recorded.insert(index, Word::Always);
-                words.iter_mut().for_each(|words| {
-                    let _ = words.insert(index, Word::Always);
-                });
+                for words in &mut words {
+                    words.insert(index, Word::Always);
+                }
             }
             Step::Revoke(index) => {
                 desk.broker.revoke("ann", &app, NAMES[usize::from(index)]).unwrap();
                 recorded.insert(index, Word::No);
-                words.iter_mut().for_each(|words| {
-                    let _ = words.insert(index, Word::No);
-                });
+                for words in &mut words {
+                    words.insert(index, Word::No);
+                }
             }
             Step::Forget(index) => {
                 desk.broker.forget("ann", &app, NAMES[usize::from(index)]).unwrap();
                 recorded.remove(&index);
-                words.iter_mut().for_each(|words| {
-                    let _ = words.remove(&index);
-                });
+                for words in &mut words {
+                    words.remove(&index);
+                }
             }
             Step::Answer(one, index, decision) => {
                 let current = running[one].identity.release_seq == app.release_seq;
@@ -428,9 +428,9 @@ async fn holds(steps: Vec<Step>, denied: Option<u8>) {
                 );
                 if lasts {
                     recorded.insert(index, word);
-                    words.iter_mut().for_each(|words| {
-                        let _ = words.insert(index, word);
-                    });
+                    for words in &mut words {
+                        words.insert(index, word);
+                    }
                 }
             }
             Step::AnswerRevoked(one, index) => {
@@ -438,9 +438,9 @@ async fn holds(steps: Vec<Step>, denied: Option<u8>) {
                 desk.broker.revoke("ann", &app, NAMES[usize::from(index)]).unwrap();
                 running[one].permissions.answer(index, turn, Standing::Allowed(Term::Launch));
                 recorded.insert(index, Word::No);
-                words.iter_mut().for_each(|words| {
-                    let _ = words.insert(index, Word::No);
-                });
+                for words in &mut words {
+                    words.insert(index, Word::No);
+                }
             }
             Step::Hide(one) | Step::Show(one) => {
                 in_use[one] = matches!(step, Step::Show(_));
