@@ -177,7 +177,6 @@ impl Inner {
         lives.retain(|life| life.app_id == app_id);
         lives
     }
-
 }
 
 /// Verifies, installs and runs Mini Apps. Clones share everything.

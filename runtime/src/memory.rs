@@ -262,7 +262,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn touched_pages_are_counted() {
-        let pages = 500;
+        // More than the allocator keeps for itself, so that the system has to give it anew.
+        let pages = 10_000;
         let touch = async {
             let mut bytes = vec![0u8; pages * 4096];
             bytes.iter_mut().step_by(4096).for_each(|byte| *byte = 1);

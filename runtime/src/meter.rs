@@ -73,16 +73,22 @@ impl Meter {
     pub(crate) fn end(&self) {
         let slice = self.slice();
         self.used.store(self.used.load(Ordering::Relaxed).saturating_add(slice), Ordering::Relaxed);
+        self.earn();
+        self.balance.fetch_sub(signed(slice), Ordering::Relaxed);
+        if slice >= nanos(TICK) / 2 {
+            self.heavy.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds what the time since the last look is worth.
+    fn earn(&self) {
         let now = nanos(self.origin.elapsed());
         let since = now.saturating_sub(self.balanced_at.swap(now, Ordering::Relaxed));
         let earned = u128::from(since) * self.per_second.as_nanos() / 1_000_000_000;
         let earned = i64::try_from(earned).unwrap_or(i64::MAX);
         let full = signed(nanos(self.per_second * BURST));
         let balance = self.balance.load(Ordering::Relaxed).saturating_add(earned).min(full);
-        self.balance.store(balance.saturating_sub(signed(slice)), Ordering::Relaxed);
-        if slice >= nanos(TICK) / 2 {
-            self.heavy.store(true, Ordering::Relaxed);
-        }
+        self.balance.store(balance, Ordering::Relaxed);
     }
 
     /// CPU time of the finished polls of this call.
@@ -102,6 +108,10 @@ impl Meter {
 
     /// How long the app has to wait until it may run again; `None` if it need not.
     pub(crate) fn debt(&self) -> Option<Duration> {
+        if self.balance.load(Ordering::Relaxed) >= 0 {
+            return None;
+        }
+        self.earn();
         let balance = self.balance.load(Ordering::Relaxed);
         if balance >= 0 {
             return None;
@@ -118,8 +128,11 @@ impl Meter {
         Duration::from_nanos(self.throttled.load(Ordering::Relaxed))
     }
 
+    /// A guest gives its thread back at every tick. What a poll takes beyond that, on a thread that is not low in
+    /// priority, is somebody else's: the system had other things to do.
     fn slice(&self) -> u64 {
-        self.clock().saturating_sub(self.polled_at.load(Ordering::Relaxed))
+        let slice = self.clock().saturating_sub(self.polled_at.load(Ordering::Relaxed));
+        if self.is_heavy() { slice } else { slice.min(2 * nanos(TICK)) }
     }
 
     /// Real time for a call that has just begun: reading it takes nanoseconds. A heavy one runs at a low priority and
@@ -152,4 +165,36 @@ fn nanos(time: Duration) -> u64 {
 
 fn signed(nanos: u64) -> i64 {
     i64::try_from(nanos).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_used_up_their_time_waits_for_as_long_as_it_takes_to_earn_and_no_longer() {
+        let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
+        assert_eq!(meter.debt(), None);
+        meter.balance.store(-50_000_000, Ordering::Relaxed);
+        meter.balanced_at.store(nanos(meter.origin.elapsed()), Ordering::Relaxed);
+        let wait = meter.debt().unwrap();
+        assert!(wait > Duration::from_millis(50) && wait <= Duration::from_millis(100), "{wait:?}");
+        assert_eq!(meter.throttled(), wait);
+        // As if that time had passed: a debt that is looked at again and not paid would be waited for for ever.
+        meter.balanced_at.store(0, Ordering::Relaxed);
+        meter.balance.store(-1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(meter.debt(), None);
+    }
+
+    #[test]
+    fn savings_are_bounded() {
+        let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
+        meter.balanced_at.store(0, Ordering::Relaxed);
+        meter.earn();
+        assert_eq!(meter.balance.load(Ordering::Relaxed), 2_000_000_000);
+        assert!(!meter.is_low());
+        meter.balance.store(499_999_999, Ordering::Relaxed);
+        assert!(meter.is_low());
+    }
 }

@@ -1,6 +1,8 @@
-//! The host's cost over raw wasmtime under the same engine settings: `spawn`, `call` and `bridge`.
+//! The host's cost over raw wasmtime under the same engine settings: `spawn`, `call`, `bridge` and `authorize`; and how
+//! long launches and kills take, and what instances have resident.
 //!
-//! The guest is the hand-written one of the runtime's tests, so that as little as possible but the host is measured.
+//! The guest is the hand-written one of the runtime's tests, so that as little as possible but the host is measured;
+//! launches and memory are the examples'.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -8,9 +10,14 @@
 mod common;
 
 use common::{APP, Package, host_with, wat};
-use miniapp_runtime::{Bridge, Compiler, StaticPermissions, engine_config};
+use std::time::{Duration, Instant};
+
+use miniapp_runtime::{
+    Bridge, Compiler, Host, Limits, Policy, StaticPermissions, engine_config, rpc::RpcError,
+};
+use mpkg_package::Trust;
 use mpkg_tests::{bench, workspace};
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker, Lower, TypedFunc};
 use wasmtime::{Engine, Store};
 
@@ -33,7 +40,7 @@ struct Raw {
 
 impl Raw {
     fn new() -> Self {
-        let engine = Engine::new(&engine_config(Compiler::Cranelift).unwrap()).unwrap();
+        let engine = Engine::new(&engine_config(Compiler::Cranelift, &policy()).unwrap()).unwrap();
         let component = Component::new(&engine, wat(&["host"])).unwrap();
         let mut linker = Linker::new(&engine);
         let mut host = linker.instance("mpkg:bridge/host@1.0.0").unwrap();
@@ -56,12 +63,26 @@ impl Raw {
     }
 }
 
+/// No limit that a benchmark's loop could meet.
+fn policy() -> Policy {
+    let long = Duration::from_secs(600);
+    let limits = Limits { cpu_per_call: long, cpu_per_second: long, wall_per_call: long, ..Limits::PHONE };
+    Policy { limits, ceilings: limits, ..Policy::default() }
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _inside = runtime.enter();
     let raw = Raw::new();
     let bridge = Bridge::new("host.bench").immediate("bench.nothing", |_, _: Value| Ok(()));
-    let host = host_with(|b| b.bridge(bridge).permissions(StaticPermissions::allow_all()));
+    let parked = Bridge::new("host.wait").method("wait.forever", |_, _: Value| async {
+        std::future::pending::<()>().await;
+        Ok::<_, RpcError>(())
+    });
+    let host = host_with(|b| {
+        let b = b.policy(policy()).compiler(Compiler::Cranelift).permissions(StaticPermissions::allow_all());
+        b.bridge(bridge).bridge(parked)
+    });
     let app = runtime.block_on(host.run(&Package::with(&["host.bench"]).required()));
     let (mut store, handle) = runtime.block_on(raw.start());
     let params = r#"{"sku":"A-1","quantity":2}"#;
@@ -126,7 +147,152 @@ fn main() {
             })
         },
     );
-    let rows = [spawn, call, bridge];
+    let authorize = authorize(&runtime, &app);
+    let mut rows = vec![spawn, call, bridge, authorize];
+    rows.extend(runtime.block_on(kills(&host)));
+    for project in ["stock-alert", "shopping-cart"] {
+        match workspace::built(project) {
+            Ok(package) => rows.extend(runtime.block_on(example(project, &package))),
+            Err(why) => eprintln!("SKIPPED: {project}: {why}"),
+        }
+    }
     print!("{}", bench::table(&rows));
     bench::record(&workspace::target().join("bench.json"), &rows).unwrap();
+}
+
+/// The decision on a method whose permission is granted, beside a call through jsonrpsee's own dispatch.
+fn authorize(runtime: &tokio::runtime::Runtime, app: &miniapp_runtime::Instance) -> bench::Row {
+    let mut module = jsonrpsee::RpcModule::new(());
+    module.register_method("bench.nothing", |_, (), _| ()).unwrap();
+    let request = r#"{"jsonrpc":"2.0","id":1,"method":"bench.nothing","params":{}}"#;
+    bench::compare(
+        "authorize",
+        "jsonrpsee's in-process dispatch",
+        1,
+        |runs| {
+            runtime.block_on(async {
+                for _ in 0..runs {
+                    app.authorize("bench.nothing").await.unwrap();
+                }
+            })
+        },
+        |runs| {
+            runtime.block_on(async {
+                for _ in 0..runs {
+                    std::hint::black_box(module.raw_json_request(request, 1).await.unwrap());
+                }
+            })
+        },
+    )
+}
+
+/// From a kill to the end of the call it interrupts, with the guest spinning and with it parked in a host call.
+async fn kills(host: &Host) -> Vec<bench::Row> {
+    const ROUNDS: usize = 200;
+    host.install(Package { code: 2, ..Package::with(&["host.wait"]) }.required().signed()).await.unwrap();
+    let mut rows = Vec::new();
+    for (name, method) in [("kill_spinning", "spin"), ("kill_parked", "0wait.forever")] {
+        let mut samples = Vec::with_capacity(ROUNDS);
+        for _ in 0..ROUNDS {
+            let app = host.launch(APP, "ann").await.unwrap();
+            let busy = tokio::spawn({
+                let app = app.clone();
+                async move {
+                    let ended = app.call::<Value>(method, &json!({})).await;
+                    assert!(ended.is_err());
+                    Instant::now()
+                }
+            });
+            // Long enough to be inside, whatever the machine does; what is measured begins with the kill.
+            tokio::time::sleep(Duration::from_millis(8)).await;
+            let began = Instant::now();
+            app.kill("bench");
+            samples.push((busy.await.unwrap() - began).as_secs_f64() * 1e9);
+        }
+        rows.push(bench::distribution(name, "ns", samples));
+    }
+    rows
+}
+
+/// An example as its users meet it: never seen, seen before, and as many at once as should fit.
+async fn example(project: &str, package: &std::path::Path) -> Vec<bench::Row> {
+    let package = std::fs::read(package).unwrap();
+    let key = common::key(1);
+    let (statement_root, created) = (mpkg_package::Root::single(&key.public()), common_time());
+    let signed =
+        mpkg_package::sign(&package, &key, &statement_root, created).unwrap().embed(&package).unwrap();
+    let name = |what: &str| format!("{what}_{}", if project == "stock-alert" { "rust" } else { "js" });
+    let open = |folder: &std::path::Path| {
+        let policy = Policy { memory_bytes: 4 << 30, instances: 2000, ..policy() };
+        let builder = Host::builder(folder).policy(policy).trust(Trust::key(&key.public()));
+        let builder = builder.permissions(StaticPermissions::allow_all());
+        services().into_iter().fold(builder, |builder, bridge| builder.bridge(bridge)).build().unwrap()
+    };
+
+    let mut cold = Vec::new();
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let host = open(folder.path());
+        let app = host.install(signed.clone()).await.unwrap();
+        let began = Instant::now();
+        let launched = host.launch(&app.app_id, "ann").await.unwrap();
+        cold.push(began.elapsed().as_secs_f64() * 1e9);
+        drop(launched);
+        // Or the optimizing compile in the background would be measured with the next one.
+        while host.snapshot().compiling > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let host = open(folder.path());
+    let app = host.install(signed).await.unwrap();
+    host.prepare(&app.app_id).await.unwrap();
+    let mut warm = Vec::new();
+    for _ in 0..200 {
+        let began = Instant::now();
+        let launched = host.launch(&app.app_id, "ann").await.unwrap();
+        warm.push(began.elapsed().as_secs_f64() * 1e9);
+        drop(launched);
+    }
+
+    let many = if project == "stock-alert" { 1000 } else { 80 };
+    let before = resident();
+    let mut live = Vec::with_capacity(many);
+    for n in 0..many {
+        live.push(host.launch(&app.app_id, &format!("user-{n}")).await.unwrap());
+    }
+    let taken = resident().saturating_sub(before);
+    let counted = host.snapshot().memory_bytes;
+    eprintln!("{many} x {project}: {taken} bytes resident, {counted} counted");
+    vec![
+        bench::distribution(&name("launch_cold"), "ns", cold),
+        bench::distribution(&name("launch_warm"), "ns", warm),
+        bench::distribution(&name(&format!("memory_{many}")), "bytes", vec![taken as f64]),
+    ]
+}
+
+/// What the examples need of a Super App.
+fn services() -> Vec<Bridge> {
+    let shown = |_: &_, _: Value| Ok(json!({ "id": "1" }));
+    let empty = |_: &_, _: Value| Ok(json!({ "items": [] }));
+    let mut write = Bridge::new("cart.write");
+    for method in ["cart.add", "cart.update", "cart.remove", "cart.checkout"] {
+        write = write.immediate(method, empty);
+    }
+    vec![
+        Bridge::new("notifications").immediate("notifications.show", shown),
+        Bridge::new("cart.read").immediate("cart.get", empty),
+        write,
+    ]
+}
+
+fn common_time() -> mpkg_package::Time {
+    mpkg_package::Time::from_unix(1_767_225_600).unwrap()
+}
+
+/// Resident memory of this process, in bytes; 0 where the system does not tell.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }

@@ -28,9 +28,9 @@ pub fn watched(interfaces: &[&str]) -> String {
         (i32.store8 (i32.const 2048) (i32.const 34))
         (memory.copy (i32.const 2049) (local.get $m) (local.get $ml))
         (i32.store8 (i32.add (i32.const 2049) (local.get $ml)) (i32.const 34))
-        (call $c0 (i32.const 1120) (i32.const 10) (i32.const 2048) (i32.add (local.get $ml) (i32.const 2))
+        (call $c0 (i32.const 1160) (i32.const 10) (i32.const 2048) (i32.add (local.get $ml) (i32.const 2))
           (i32.const 16))
-        (return (call $ok (i32.const 1136) (i32.const 18)))))"#;
+        (return (call $ok (i32.const 1176) (i32.const 18)))))"#;
     write(interfaces, lifecycle)
 }
 
@@ -112,8 +112,8 @@ fn write(interfaces: &[&str], lifecycle: &str) -> String {
     (data (i32.const 1024) "\22refused\22")
     (data (i32.const 1040) "no such method")
     (data (i32.const 1100) "log.write")
-    (data (i32.const 1120) "seen.event")
-    (data (i32.const 1136) "{{\22state\22:{{\22n\22:17}}}}")
+    (data (i32.const 1160) "seen.event")
+    (data (i32.const 1176) "{{\22state\22:{{\22n\22:17}}}}")
     (func $ok (param $ptr i32) (param $len i32) (result i32)
       (i32.store8 (i32.const 16) (i32.const 0))
       (i32.store (i32.const 20) (local.get $ptr))
