@@ -162,10 +162,10 @@ fn bad_input() {
     let package = place.read("app.mpkg");
     place.write("truncated.mpkg", &package[..package.len() / 2]);
     place.write("unknown-permission.mpkg", pack(&MANIFEST.replace("cart.write", "cart.wirte"), &component()));
-    place.write("location.mpkg", {
+    place.write("loyalty.mpkg", {
         let manifest = MANIFEST.replace(
             "{ \"name\": \"cart.write\" }",
-            "{ \"name\": \"cart.write\" }, { \"name\": \"device.location\" }",
+            "{ \"name\": \"cart.write\" }, { \"name\": \"host.loyalty\" }",
         );
         pack(&manifest, &component())
     });
@@ -176,7 +176,7 @@ fn bad_input() {
         ("text", &["run", "text.mpkg"]),
         ("truncated", &["run", "truncated.mpkg"]),
         ("unknown-permission", &["run", "unknown-permission.mpkg"]),
-        ("unsupported-permission", &["run", "location.mpkg", "--allow", "all", "--call", "storage.usage"]),
+        ("unsupported-permission", &["run", "loyalty.mpkg", "--allow", "all", "--call", "storage.usage"]),
         ("params-not-json", &["run", "app.mpkg", "--call", "storage.usage", "--params", "{sku:1}"]),
         ("params-a-number", &["run", "app.mpkg", "--call", "storage.usage", "--params", "7"]),
         ("allow-misspelt", &["run", "app.mpkg", "--allow", "cart.wirte"]),
