@@ -1,0 +1,180 @@
+//! Listening, and what every request passes before its handler.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{Access, Secret};
+use crate::call::{bearer, idempotency_key};
+use crate::failure::{Failure, Refusal};
+use crate::registry::Registry;
+use crate::routes::{Kind, Route, routes};
+
+/// Bytes of a connection's buffers, which bound its headers too. Ten thousand streams stand open at once.
+const BUFFER: usize = 8 << 10;
+
+/// A registry that answers.
+pub struct Running {
+    /// Where.
+    pub address: SocketAddr,
+    registry: Arc<Registry>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops: no new connection, requests that are under way are answered, streams send what was published and end.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        // It ends by itself, and a panic in it has been logged.
+        let _ = self.task.await;
+        self.registry.close().await;
+    }
+}
+
+/// Listens, and answers until it is stopped.
+pub async fn serve(registry: Arc<Registry>) -> io::Result<Running> {
+    let listener = TcpListener::bind(registry.config.listen).await?;
+    let (address, stop) = (listener.local_addr()?, CancellationToken::new());
+    let task = tokio::spawn(accept(Arc::clone(&registry), listener, stop.clone()));
+    Ok(Running { address, registry, stop, task })
+}
+
+async fn accept(registry: Arc<Registry>, listener: TcpListener, stop: CancellationToken) {
+    let app = router(&registry);
+    let places = Arc::new(Semaphore::new(registry.config.connections));
+    let connections = TaskTracker::new();
+    let run = async {
+        loop {
+            // Semaphores that nobody closes always give.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+            match listener.accept().await {
+                Ok((socket, _)) => {
+                    let connection = connection(app.clone(), socket, registry.config.idle, stop.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: others have to end first.
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    };
+    stop.run_until_cancelled(run).await;
+    drop(listener);
+    registry.hub.close();
+    connections.close();
+    if tokio::time::timeout(registry.config.drain, connections.wait()).await.is_err() {
+        tracing::warn!(left = connections.len(), "connections were cut off");
+    }
+}
+
+async fn connection(app: Router, socket: TcpStream, idle: Duration, stop: CancellationToken) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let mut server = http1::Builder::new();
+    // Who sends headers slowly, or nothing, holds no connection.
+    server.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(BUFFER);
+    let served = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(app));
+    tokio::pin!(served);
+    let result = tokio::select! {
+        result = &mut served => result,
+        () = stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// The router: nothing but the routes of the table, each behind its guard.
+pub(crate) fn router(registry: &Arc<Registry>) -> Router {
+    let mut router = Router::new();
+    for route in routes() {
+        let Route { method, path, access, kind, handler, .. } = route;
+        let guard = Guard { registry: Arc::clone(registry), method, path, access, kind };
+        router = router.route(path, handler.layer(middleware::from_fn_with_state(guard, pass)));
+    }
+    router
+        .fallback(|| async { Failure::from(Refusal::NoRoute) })
+        .method_not_allowed_fallback(|| async { Failure::from(Refusal::Method) })
+        .with_state(Arc::clone(registry))
+}
+
+#[derive(Clone)]
+struct Guard {
+    registry: Arc<Registry>,
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+    kind: Kind,
+}
+
+async fn pass(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let response = match admit(&guard, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    };
+    let status = response.status().as_u16();
+    let took = begun.elapsed();
+    guard.registry.metrics.request(guard.method, guard.path, status, took);
+    // The route, never the path or a header: what callers write there is theirs, and may be secret.
+    tracing::info!(
+        method = guard.method,
+        route = guard.path,
+        status,
+        us = took.as_micros() as u64,
+        "request"
+    );
+    let mut response = response;
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn admit(guard: &Guard, request: &mut Request) -> Result<(), Failure> {
+    let Guard { registry, access, kind, .. } = guard;
+    if let Access::Roles(needed) = access {
+        let token = bearer(request.headers()).ok_or(Refusal::NoToken)?;
+        let secret = Secret::parse(token).ok_or(Refusal::BadToken)?;
+        let caller = registry.caller(&secret).await?;
+        // Stops wait for nothing.
+        if *kind != Kind::Stop {
+            registry.limit(&caller.token)?;
+        }
+        if !access.admits(&caller.roles) {
+            let names: Vec<_> = needed.iter().map(|role| role.name()).collect();
+            return Err(Refusal::Role { needed: names.join(" or ") }.into());
+        }
+        request.extensions_mut().insert(caller);
+    }
+    if matches!(kind, Kind::Change | Kind::Go | Kind::Stop) && idempotency_key(request.headers()).is_none() {
+        return Err(Refusal::NoKey.into());
+    }
+    if *kind == Kind::Go && !request.headers().contains_key(header::IF_MATCH) {
+        return Err(Refusal::NoMatch.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! Kill switches.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use mpkg_fleet::{Kill, KillId, Lift, StreamEvent, Subject, Verb, change_hash, limits};
+use mpkg_package::Hash;
+use semver::Version;
+
+use super::{Kind, PEOPLE, Part, Route};
+use crate::auth::Access;
+use crate::call::{Answer, Call, ok, ok_at};
+use crate::change::{Begun, Change};
+use crate::clock::{time, unix};
+use crate::failure::{Failure, Refusal};
+use crate::registry::Registry;
+use crate::store::documents::HEAD;
+use crate::store::{Db, KillRow, apps, kills, people, releases, uint};
+use crate::{gates, signing};
+use mpkg_registry_client::wire::Role;
+use mpkg_registry_client::wire::{Because, Drill, DrillHit, KillView, NewKill, Page, Paging};
+
+/// Kills in one app's state, which has 64 KiB for everything; further ones go to the head.
+const IN_STATE: usize = 24;
+const DAY_S: i64 = 86_400;
+
+pub(super) fn routes() -> Vec<Route> {
+    let stop = Access::Roles(&[Role::Operator, Role::Admin]);
+    vec![
+        Route::post("/v1/kills", stop, Kind::Stop, kill)
+            .says("Switches something off, now.")
+            .body::<NewKill>()
+            .answer::<KillView>(),
+        Route::post("/v1/kills/drill", PEOPLE, Kind::Report, drill)
+            .says("Whom a kill would hit. Nothing happens.")
+            .body::<NewKill>()
+            .answer::<Drill>(),
+        Route::get("/v1/kills", PEOPLE, list)
+            .says("Lists kills in force, the newest first.")
+            .query::<Paging>()
+            .answer::<Page<KillView>>(),
+        Route::get("/v1/kills/{id}", PEOPLE, get).says("A kill.").answer::<KillView>(),
+        Route::post("/v1/kills/{id}/lift", Access::Roles(&[Role::Releaser, Role::Admin]), Kind::Go, lift)
+            .says("Ends a kill for ever.")
+            .body::<Because>()
+            .answer::<KillView>(),
+    ]
+}
+
+pub(crate) fn view(row: &KillRow) -> KillView {
+    KillView {
+        id: row.kill.id(),
+        kill: row.kill.clone(),
+        ordered_by: row.ordered_by.clone(),
+        lift: row.lift.clone(),
+        lifted_by: row.lifted_by.clone(),
+    }
+}
+
+fn etag(row: &KillRow) -> &'static str {
+    if row.lift.is_some() { "\"1\"" } else { "\"0\"" }
+}
+
+/// What approvals of a lift are bound to.
+pub(crate) fn lift_hash(id: KillId) -> Hash {
+    change_hash(&format!("kill.{id}"), 0, &"lift")
+}
+
+/// Refuses what is outside of the caller's scope: its apps, and the apps of its publishers.
+async fn scope(change: &mut Change<'_>, call: &Call, kill: &Kill) -> Result<(), Failure> {
+    let Some(id) = &kill.scope.app else { return Ok(call.caller.fleet()?) };
+    call.caller.app(id)?;
+    match apps::app(change.db(), id).await? {
+        Some(app) => Ok(call.caller.publisher(app.publisher)?),
+        None => Ok(call.caller.fleet()?),
+    }
+}
+
+async fn kill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
+    let (new, body) = call.json::<NewKill>().await?;
+    let mut change = match call.begin(&registry, body).await? {
+        Begun::New(change) => change,
+        Begun::Before(answer) => return Ok(answer),
+    };
+    let number = kills::next_number(change.db()).await?;
+    let kill = Kill {
+        level: new.level,
+        scope: new.scope,
+        reason: new.reason,
+        issued: change.at,
+        nonce: uint(number),
+    };
+    kill.check().map_err(|error| Failure::rule(error.code(), &error))?;
+    scope(&mut change, &call, &kill).await?;
+
+    let mut app = match &kill.scope.app {
+        Some(id) => apps::app(change.db(), id).await?,
+        None => None,
+    };
+    if let Some(found) = &app
+        && kills::in_force(change.db(), found.id.as_str()).await?.len() >= IN_STATE
+    {
+        app = None;
+    }
+    let place = app.as_ref().map_or(HEAD.to_owned(), |app| app.id.to_string());
+    if place == HEAD && kills::in_force(change.db(), HEAD).await?.len() >= limits::KILLS {
+        return Err(Refusal::KillsFull { limit: limits::KILLS }.into());
+    }
+    let ordered_by = change.caller.owner.clone();
+    let row = KillRow { place, kill, ordered_by, lift: None, lifted_by: None, number };
+    kills::insert(change.db(), &row).await?;
+    change.audit("kill", &row.kill.id().to_string(), &row.kill).await?;
+    // First the notice, which hosts can judge without knowing anything else, then the documents that keep it.
+    let notice = signing::stop_notice(&registry, change.at, vec![row.kill.clone()])?;
+    change.announce(StreamEvent::Stop { notice });
+    match &app {
+        Some(app) => signing::app(&mut change, app).await?,
+        None => signing::head(&mut change, Vec::new()).await?,
+    };
+    let view = view(&row);
+    change.done_at(StatusCode::CREATED, etag(&row).into(), &view).await
+}
+
+/// The releases that a kill is about, on some host.
+async fn hits(db: &mut Db, kill: &Kill) -> Result<Drill, Failure> {
+    let (mut hits, mut all, since) = (Vec::new(), BTreeSet::new(), unix() - DAY_S);
+    let mut after = String::new();
+    loop {
+        let page = apps::apps(db, &after, 200).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id.to_string();
+        for app in page.iter().filter(|app| kill.scope.app.as_ref().is_none_or(|id| *id == app.id)) {
+            for row in releases::releases(db, &app.id, u64::MAX, 1_000, true).await? {
+                if !about(kill, &row.release.version, row.release.release_seq, app) {
+                    continue;
+                }
+                let seq = row.release.release_seq;
+                let devices = gates::devices(db, app.id.as_str(), seq, since).await?;
+                hits.push(DrillHit {
+                    app_id: app.id.clone(),
+                    release_seq: seq,
+                    version: row.release.version.to_string(),
+                    devices: devices.len() as u64,
+                });
+                all.extend(devices);
+            }
+        }
+    }
+    Ok(Drill { hits, devices: all.len() as u64 })
+}
+
+fn about(kill: &Kill, version: &Version, release_seq: u64, app: &crate::store::AppRow) -> bool {
+    let mut anywhere = kill.clone();
+    anywhere.scope.platforms.clear();
+    anywhere.scope.host_versions = None;
+    let host_version = &Version::new(0, 0, 0);
+    anywhere.matches(&Subject { app: &app.id, release_seq, version, platform: "", host_version })
+}
+
+async fn drill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
+    let (new, _) = call.json::<NewKill>().await?;
+    let issued = time(unix()).ok_or(Refusal::Internal)?;
+    let kill = Kill { level: new.level, scope: new.scope, reason: new.reason, issued, nonce: 0 };
+    kill.check().map_err(|error| Failure::rule(error.code(), &error))?;
+    let mut db = registry.store.read.acquire().await?;
+    ok(&hits(&mut db, &kill).await?)
+}
+
+async fn list(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
+    let paging: Paging = call.query()?;
+    let mut db = registry.store.read.acquire().await?;
+    let below = paging.number()?.unwrap_or(i64::MAX);
+    let rows = kills::list(&mut db, below, paging.limit(), paging.all.unwrap_or_default()).await?;
+    let next = paging.next(&rows, |row| row.number.to_string());
+    ok(&Page { items: rows.iter().map(view).collect(), next })
+}
+
+fn id(call: &Call) -> Result<KillId, Failure> {
+    let text: String = call.param("id")?;
+    Ok(Hash::from_hex(&text).map(KillId).ok_or(Refusal::NoKill)?)
+}
+
+async fn get(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
+    let mut db = registry.store.read.acquire().await?;
+    let row = kills::get(&mut db, id(&call)?).await?.ok_or(Refusal::NoKill)?;
+    ok_at(etag(&row), &view(&row))
+}
+
+async fn lift(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
+    let id = id(&call)?;
+    let (Because { reason }, body) = call.json().await?;
+    let mut change = match call.begin(&registry, body).await? {
+        Begun::New(change) => change,
+        Begun::Before(answer) => return Ok(answer),
+    };
+    let row = kills::get(change.db(), id).await?.ok_or(Refusal::NoKill)?;
+    scope(&mut change, &call, &row.kill).await?;
+    call.expect(etag(&row))?;
+    if row.lift.is_some() {
+        return Err(Refusal::Stale { current: etag(&row).into() }.into());
+    }
+    let (hash, author) = (lift_hash(id), change.caller.owner.clone());
+    let approvals = people::approvals(change.db(), hash).await?;
+    let agreed = registry.config.approvals.check(Verb::Lift, &author, hash, &approvals);
+    agreed.map_err(|error| Failure::conflict(error.code(), &error))?;
+
+    let lift = Lift { kill: id, issued: change.at, reason };
+    kills::lift(change.db(), &lift, &author).await?;
+    change.audit("lift", &id.to_string(), &lift).await?;
+    let app = match row.place.parse() {
+        Ok(place) => apps::app(change.db(), &place).await?,
+        Err(_) => None,
+    };
+    match &app {
+        Some(app) => signing::app(&mut change, app).await?,
+        None => signing::head(&mut change, Vec::new()).await?,
+    };
+    let row = kills::get(change.db(), id).await?.ok_or(Refusal::Internal)?;
+    let view = view(&row);
+    change.done_at(StatusCode::OK, etag(&row).into(), &view).await
+}

@@ -1,0 +1,205 @@
+//! Making state documents out of what the database says, and signing them.
+//!
+//! Documents are written in the transaction of the change that they tell of. A state is checked against the one before
+//! it first: a mistake here is found before every host has to.
+
+use mpkg_fleet::{
+    Admission, AppEntry, AppState, FleetHead, Kill, Position, SignedDocument, StopNotice, StreamEvent,
+    StreamedApp, Targeting, Token, check_successor,
+};
+use mpkg_package::Time;
+use std::sync::Arc;
+
+use crate::change::Change;
+use crate::clock::time;
+use crate::failure::{Failure, Refusal};
+use crate::registry::Registry;
+use crate::store::backup::NEW_EPOCH;
+use crate::store::documents::HEAD;
+use crate::store::{AppRow, Stored, apps, damaged, documents, kills, meta, rollouts, set_meta};
+
+/// Lifts that an app's state repeats. The head has many more; the state has 64 KiB for everything.
+const APP_LIFTS: i64 = 32;
+/// Lifts in the fleet head.
+const HEAD_LIFTS: i64 = mpkg_fleet::limits::LIFTS as i64;
+/// Heads that are kept.
+const HEADS: u64 = 1_000;
+/// How long answers are kept for requests that come again, in seconds: a week.
+const ANSWERS_S: i64 = 7 * 86_400;
+/// Seconds of one number of a restored registry's epoch, and when they begin: 2026-01-01.
+const EPOCH_S: i64 = 600;
+const EPOCHS_FROM: i64 = 1_767_225_600;
+
+fn text(envelope: &[u8]) -> Result<String, Failure> {
+    String::from_utf8(envelope.to_vec()).map_err(|error| Failure::internal(&error))
+}
+
+async fn epoch(change: &mut Change<'_>) -> Result<u64, Failure> {
+    let stored = meta(change.db(), "epoch").await?;
+    Ok(stored.map_or(Ok(1), |text| text.parse()).map_err(|_| damaged("epoch"))?)
+}
+
+/// Issued now, or when the one before was, should the clock have been turned back; and when it expires.
+fn dates(change: &Change<'_>, before: Option<Time>) -> Result<(Time, Time), Failure> {
+    let issued = before.map_or(change.at, |before| before.max(change.at));
+    let lifetime = i64::try_from(change.registry.config.state_lifetime.as_secs()).unwrap_or(i64::MAX);
+    let expires = time(issued.unix().saturating_add(lifetime.max(1))).ok_or(Refusal::Internal)?;
+    Ok((issued, expires))
+}
+
+/// The first head of a start: hosts learn that the registry is there, and, after a backup was restored, a new epoch.
+pub(crate) async fn open(change: &mut Change<'_>) -> Result<(), Failure> {
+    let restored = meta(change.db(), NEW_EPOCH).await?.unwrap_or_default();
+    let mut states = Vec::new();
+    if let Ok(at) = restored.parse::<i64>() {
+        // The backup may be older than documents that hosts have, of this epoch and of one that an earlier restore
+        // began: the time makes it another one.
+        let by_time = u64::try_from((at - EPOCHS_FROM) / EPOCH_S).unwrap_or_default();
+        let next = by_time.max(epoch(change).await? + 1);
+        set_meta(change.db(), "epoch", &next.to_string()).await?;
+        set_meta(change.db(), NEW_EPOCH, "").await?;
+        for stored in documents::all_newest(change.db()).await? {
+            let id = stored.app.parse().map_err(|_| damaged("app id"))?;
+            let app = apps::app(change.db(), &id).await?.ok_or_else(|| damaged("state of nobody's app"))?;
+            states.push(state(change, &app).await?);
+        }
+        change.audit("restore", "registry", &serde_json::json!({ "epoch": next })).await?;
+    }
+    head(change, states).await.map(|_| ())
+}
+
+/// The next state of an app.
+pub(crate) async fn state(change: &mut Change<'_>, app: &AppRow) -> Result<StreamedApp, Failure> {
+    let epoch = epoch(change).await?;
+    let stored = documents::newest(change.db(), app.id.as_str()).await?;
+    let before = match &stored {
+        Some(stored) => Some(SignedDocument::<AppState>::parse(&stored.envelope)?),
+        None => None,
+    };
+    let before = before.as_ref().map(|signed| (signed.document(), signed.hash()));
+    let (seq, prev_sha256) = match before {
+        Some((before, hash)) if before.epoch == epoch => (before.seq + 1, Some(hash)),
+        _ => (1, None),
+    };
+    let (issued, expires) = dates(change, before.map(|(before, _)| before.issued))?;
+    let in_charge = match app.in_charge {
+        Some(id) => rollouts::get(change.db(), id).await?,
+        None => None,
+    };
+    let shape = in_charge.as_ref().and_then(|row| row.rollout.shape());
+    let salt = match (&in_charge, before) {
+        (Some(row), _) => row.rollout.salt.clone(),
+        (None, Some((before, _))) => before.salt.clone(),
+        (None, None) => "none".parse::<Token>().map_err(|error| Failure::internal(&error))?,
+    };
+    let targeting = in_charge.as_ref().map_or_else(Targeting::default, |row| row.targeting.clone());
+    let document = AppState {
+        app_id: app.id.clone(),
+        publisher: app.publisher,
+        epoch,
+        seq,
+        prev_sha256,
+        issued,
+        expires,
+        release: shape.as_ref().and_then(|shape| shape.release.clone()),
+        baseline: shape.as_ref().and_then(|shape| shape.baseline.clone()),
+        percent: shape.as_ref().map(|shape| shape.percent).unwrap_or_default(),
+        control: shape.as_ref().map(|shape| shape.control).unwrap_or_default(),
+        admission: shape.map_or(Admission::Open, |shape| shape.admission),
+        salt,
+        targeting,
+        min_seq: before.map_or(0, |(before, _)| before.min_seq),
+        disabled: before.map(|(before, _)| before.disabled.clone()).unwrap_or_default(),
+        kills: kills::in_force(change.db(), app.id.as_str()).await?,
+        lifts: kills::lifts(change.db(), app.id.as_str(), APP_LIFTS).await?,
+    };
+    if let Some((before, hash)) = before {
+        check_successor(before, hash, &document)?;
+    }
+    let mut signed = SignedDocument::new(document)?;
+    signed.sign(&change.registry.keys.state);
+    let envelope = signed.to_bytes();
+    let state = StreamedApp { app: app.id.clone(), state: text(&envelope)? };
+    let at = Position { epoch, seq };
+    let stored = Stored { app: app.id.to_string(), at, sha256: signed.hash(), envelope };
+    documents::insert(change.db(), &stored).await?;
+    Ok(state)
+}
+
+/// The next fleet head, with the states that changed.
+pub(crate) async fn head(change: &mut Change<'_>, states: Vec<StreamedApp>) -> Result<Position, Failure> {
+    let epoch = epoch(change).await?;
+    let stored = documents::newest(change.db(), HEAD).await?;
+    let before = match &stored {
+        Some(stored) => Some(SignedDocument::<FleetHead>::parse(&stored.envelope)?),
+        None => None,
+    };
+    let (seq, prev_sha256) = match &before {
+        Some(signed) if signed.document().epoch == epoch => (signed.document().seq + 1, Some(signed.hash())),
+        _ => (1, None),
+    };
+    let (issued, expires) = dates(change, before.as_ref().map(|signed| signed.document().issued))?;
+    let mut entries = std::collections::BTreeMap::new();
+    for stored in documents::all_newest(change.db()).await? {
+        let app = stored.app.parse().map_err(|_| damaged("app id"))?;
+        let entry = AppEntry { epoch: stored.at.epoch, seq: stored.at.seq, sha256: stored.sha256 };
+        entries.insert(app, entry);
+    }
+    let document = FleetHead {
+        epoch,
+        seq,
+        prev_sha256,
+        issued,
+        expires,
+        apps: entries,
+        kills: kills::in_force(change.db(), HEAD).await?,
+        lifts: kills::lifts(change.db(), HEAD, HEAD_LIFTS).await?,
+        policy: change.registry.config.policy,
+    };
+    let mut signed = SignedDocument::new(document)?;
+    signed.sign(&change.registry.keys.state);
+    let (at, envelope) = (Position { epoch, seq }, signed.to_bytes());
+    let event = StreamEvent::Head {
+        prev: stored.map(|stored| stored.at).unwrap_or_default(),
+        at,
+        head: text(&envelope)?,
+        apps: states,
+    };
+    let row = Stored { app: HEAD.into(), at, sha256: signed.hash(), envelope };
+    documents::insert(change.db(), &row).await?;
+    documents::prune_heads(change.db(), at, HEADS).await?;
+    change.announce(event);
+    Ok(at)
+}
+
+/// One app's state and with it the head.
+pub(crate) async fn app(change: &mut Change<'_>, app: &AppRow) -> Result<Position, Failure> {
+    let state = state(change, app).await?;
+    head(change, vec![state]).await
+}
+
+/// Kills for those who listen now. It is signed by a key that can do nothing else, and needs no state to be judged.
+pub(crate) fn stop_notice(registry: &Registry, issued: Time, kills: Vec<Kill>) -> Result<String, Failure> {
+    let mut signed = SignedDocument::new(StopNotice { issued, kills })?;
+    signed.sign(&registry.keys.stop);
+    text(&signed.to_bytes())
+}
+
+/// Signs the head again, and states that are past half of their life; forgets what nobody asks for again.
+pub(crate) async fn again(registry: Arc<Registry>) -> Result<(), Failure> {
+    let mut change = Change::own(&registry, "registry").await?;
+    let half = i64::try_from(registry.config.state_lifetime.as_secs() / 2).unwrap_or(i64::MAX);
+    let mut states = Vec::new();
+    for stored in documents::all_newest(change.db()).await? {
+        let signed = SignedDocument::<AppState>::parse(&stored.envelope)?;
+        if signed.document().issued.unix().saturating_add(half) < change.at.unix()
+            && let Some(app) = apps::app(change.db(), &signed.document().app_id).await?
+        {
+            states.push(state(&mut change, &app).await?);
+        }
+    }
+    head(&mut change, states).await?;
+    let forgotten = change.at.unix() - ANSWERS_S;
+    sqlx::query("DELETE FROM answers WHERE at < ?").bind(forgotten).execute(change.db()).await?;
+    change.commit().await
+}

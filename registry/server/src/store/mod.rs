@@ -1,0 +1,168 @@
+//! Everything that is kept: SQLite for what changes, a folder by digest for packages.
+//!
+//! One connection writes, since SQLite has one writer anyway; others read what was committed last.
+
+pub(crate) mod apps;
+pub(crate) mod backup;
+pub(crate) mod blobs;
+pub(crate) mod documents;
+pub(crate) mod evidence;
+pub(crate) mod kills;
+pub(crate) mod people;
+pub(crate) mod releases;
+pub(crate) mod rollouts;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use thiserror::Error;
+
+pub(crate) use apps::{AppRow, PublisherRow};
+pub use backup::{BackupError, backup, restore};
+pub(crate) use blobs::Blobs;
+pub(crate) use documents::Stored;
+pub(crate) use kills::KillRow;
+pub(crate) use releases::ReleaseRow;
+pub(crate) use rollouts::RolloutRow;
+
+/// Why a folder cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The disk.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The database.
+    #[error("the registry's database cannot be opened: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A newer or damaged schema.
+    #[error("the registry's database cannot be brought to this version: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A key or root that is there and cannot be used.
+    #[error("{path} cannot be used: {reason}")]
+    Keys {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Another process has it.
+    #[error("another registry is running in {path}")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No first state could be written.
+    #[error("the first state of the fleet cannot be written: {0}")]
+    First(crate::Failure),
+}
+
+impl OpenError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |error| Self::Io { path: path.to_owned(), error }
+    }
+}
+
+/// The name of the database in the folder.
+pub(crate) const DATABASE: &str = "registry.db";
+
+pub(crate) struct Store {
+    pub(crate) read: SqlitePool,
+    write: SqlitePool,
+    pub(crate) blobs: Blobs,
+}
+
+/// A writing transaction. What is not committed never was.
+pub(crate) type Tx = Transaction<'static, Sqlite>;
+/// Either kind of connection.
+pub(crate) type Db = SqliteConnection;
+
+/// Numbers of the wire are at most 2^53, so they fit.
+pub(crate) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn uint(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+pub(crate) fn damaged(what: &'static str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("the database holds a {what} that cannot be read").into())
+}
+
+/// Reads a value that was written as text.
+pub(crate) fn text<T: std::str::FromStr>(value: &str, what: &'static str) -> Result<T, sqlx::Error> {
+    value.parse().map_err(|_| damaged(what))
+}
+
+/// Reads a value that was written as JSON.
+pub(crate) fn json<T: serde::de::DeserializeOwned>(
+    value: &str,
+    what: &'static str,
+) -> Result<T, sqlx::Error> {
+    serde_json::from_str(value).map_err(|_| damaged(what))
+}
+
+pub(crate) fn to_json(value: &impl serde::Serialize) -> Result<String, sqlx::Error> {
+    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+}
+
+fn options(folder: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(folder.join(DATABASE))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // What was acknowledged survives a power cut, not only a killed process.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(10))
+}
+
+fn migrations() -> Migrator {
+    let step = |version, name: &'static str, sql: &'static str| {
+        let sql = sqlx::SqlStr::from_static(sql);
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(vec![step(1, "first", include_str!("schema.sql"))])
+}
+
+impl Store {
+    pub(crate) async fn open(folder: &Path) -> Result<Self, OpenError> {
+        let blobs = Blobs::open(folder)?;
+        let write = SqlitePoolOptions::new().max_connections(1).connect_with(options(folder)).await?;
+        migrations().run(&write).await?;
+        let named: Vec<String> = sqlx::query_scalar("SELECT sha256 FROM releases").fetch_all(&write).await?;
+        blobs.sweep(&named.into_iter().collect()).map_err(OpenError::io(folder))?;
+        let read = SqlitePoolOptions::new().max_connections(4).connect_with(options(folder)).await?;
+        Ok(Self { read, write, blobs })
+    }
+
+    /// The one writer.
+    pub(crate) async fn begin(&self) -> Result<Tx, sqlx::Error> {
+        // Without IMMEDIATE a transaction that reads first can fail when it begins to write.
+        self.write.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    pub(crate) async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+/// A named value.
+pub(crate) async fn meta(db: &mut Db, name: &str) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?").bind(name).fetch_optional(db).await
+}
+
+pub(crate) async fn set_meta(db: &mut Db, name: &str, value: &str) -> Result<(), sqlx::Error> {
+    let sql = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    sqlx::query(sql).bind(name).bind(value).execute(db).await.map(|_| ())
+}

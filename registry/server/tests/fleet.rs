@@ -1,0 +1,400 @@
+//! Rollouts, kills and the stream, judged by what a host makes of the signed documents.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+
+use common::{APP, Package, TestRegistry, start, start_with};
+use mpkg_fleet::{Admission, ApprovalPolicy, Context, Follow, Outcome, StreamEvent};
+use mpkg_package::root::{Draft, STATE_ROLE, STOP_ROLE};
+use mpkg_package::{RootChain, RootFile, SecretKey};
+use mpkg_registry::{Config, Registry, Role, backup, restore, serve};
+use serde_json::{Value, json};
+
+fn context(unit: &str) -> Context {
+    serde_json::from_value(json!({ "unit": unit, "platform": "android", "host_version": "3.1.0" })).unwrap()
+}
+
+/// A host took it in, and saw nothing wrong with it.
+#[track_caller]
+fn taken(outcome: Outcome) {
+    assert!(outcome.refused.is_none() && !outcome.alarm, "{outcome:?}");
+}
+
+fn plan() -> Value {
+    json!([
+        { "percent": 500, "bake_s": 0, "min_votes": 0 },
+        { "percent": 2_500, "bake_s": 0, "min_votes": 0 },
+        { "percent": 10_000, "bake_s": 0, "min_votes": 0 },
+    ])
+}
+
+/// A registry with releases 1 to 3, of which 1 is everybody's.
+async fn ready(registry: &TestRegistry) {
+    registry.claim().await;
+    for code in 1..=3 {
+        registry.publish(code).await;
+    }
+    registry.everywhere(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_from_draft_to_everybody() {
+    let registry = start().await;
+    ready(&registry).await;
+    let (id, etag) = registry.roll_out(&json!({ "release_seq": 2, "plan": plan() })).await;
+    let state = registry.state().await;
+    assert_eq!(state.release.unwrap().release_seq, 2);
+    assert_eq!(state.baseline.unwrap().release_seq, 1);
+    assert_eq!((state.percent.get(), state.control.get()), (500, 500));
+
+    let path = |verb: &str| format!("/v1/rollouts/{id}/{verb}");
+    let advance = registry.go(&registry.admin, &path("advance"), &etag, &json!({})).await.ok();
+    // Somebody who saw the step before.
+    registry.go(&registry.admin, &path("advance"), &etag, &json!({})).await.refused(412, "MPKG-P23");
+    registry.go(&registry.admin, &path("advance"), "*", &json!({})).await.refused(412, "MPKG-P23");
+    let etag = advance.etag.unwrap();
+    registry.go(&registry.admin, &path("complete"), &etag, &json!({})).await.refused(409, "MPKG-F53");
+    let etag = registry.go(&registry.admin, &path("advance"), &etag, &json!({})).await.ok().etag.unwrap();
+    registry.go(&registry.admin, &path("complete"), &etag, &json!({})).await.ok();
+    let state = registry.state().await;
+    assert_eq!((state.release, state.baseline.unwrap().release_seq), (None, 2));
+
+    let rollouts = registry.get(&registry.admin, &format!("/v1/apps/{APP}/rollouts")).await.ok().json();
+    let phases: Vec<_> = rollouts["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["rollout"]["phase"]["phase"].clone())
+        .collect();
+    assert_eq!(phases, ["completed", "superseded"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stops_need_no_version_and_are_never_refused() {
+    let registry = start().await;
+    ready(&registry).await;
+    let (id, _) = registry.roll_out(&json!({ "release_seq": 2, "plan": plan() })).await;
+    let operator = registry.token(Role::Operator).await;
+    let because = json!({ "reason": "three in the morning" });
+    let path = |verb: &str| format!("/v1/rollouts/{id}/{verb}");
+    registry.post(&operator, &path("hold"), &because).await.ok();
+    let halted = registry.post(&operator, &path("halt"), &because).await.ok();
+    assert_eq!(registry.state().await.admission, Admission::Closed);
+    assert_eq!(
+        registry.post(&operator, &path("halt"), &because).await.ok().json()["events"][0]["event"],
+        "already"
+    );
+    let resumed = registry.go(&registry.admin, &path("resume"), &halted.etag.unwrap(), &json!({})).await.ok();
+    assert_eq!(resumed.json()["rollout"]["rollout"]["phase"], json!({ "phase": "running", "step": 0 }));
+    registry
+        .post(&operator, &path("rollback"), &json!({ "to": 3, "reason": "no" }))
+        .await
+        .refused(409, "MPKG-F54");
+    registry.post(&operator, &path("rollback"), &json!({ "reason": "bad" })).await.ok();
+    let state = registry.state().await;
+    assert_eq!((state.release, state.baseline.unwrap().release_seq), (None, 1));
+    // The next one supersedes it, and what is superseded says who is in charge.
+    registry.roll_out(&json!({ "release_seq": 3, "plan": plan() })).await;
+    let late = registry.post(&operator, &path("halt"), &because).await.ok().json();
+    assert_eq!(late["events"][0], json!({ "event": "not_in_charge", "by": 3 }));
+    assert_eq!(registry.state().await.release.unwrap().release_seq, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verbs_that_go_take_as_many_people_as_policy_says() {
+    let approvals = ApprovalPolicy { start: 2, lift: 2, ..ApprovalPolicy::default() };
+    let registry = start_with(|config| Config { approvals, ..config }).await;
+    registry.claim().await;
+    registry.publish(1).await;
+    let draft = registry
+        .post(&registry.admin, &format!("/v1/apps/{APP}/rollouts"), &json!({ "release_seq": 1 }))
+        .await
+        .ok();
+    let (id, etag) = (draft.json()["id"].as_i64().unwrap(), draft.etag.unwrap());
+    let start = format!("/v1/rollouts/{id}/start");
+    registry.go(&registry.admin, &start, &etag, &json!({})).await.refused(409, "MPKG-F56");
+    let change = |revision: u64, command: Value| json!({ "what": "rollout", "id": id, "revision": revision, "command": command });
+    let begin = json!({ "verb": "start" });
+    // The same person counts once, whatever token is used, and another change not at all.
+    let again = registry.token_of("first admin", &[Role::Admin]).await;
+    registry.post(&again, "/v1/approvals", &change(0, begin.clone())).await.ok();
+    let reviewer = registry.token(Role::Reviewer).await;
+    registry.post(&reviewer, "/v1/approvals", &change(0, json!({ "verb": "complete" }))).await.ok();
+    registry.go(&registry.admin, &start, &etag, &json!({})).await.refused(409, "MPKG-F56");
+    registry.post(&reviewer, "/v1/approvals", &change(1, begin.clone())).await.refused(412, "MPKG-P23");
+    let approved = registry.post(&reviewer, "/v1/approvals", &change(0, begin)).await.ok().json();
+    assert_eq!(approved["people"], json!(["a reviewer", "first admin"]));
+    registry.go(&registry.admin, &start, &etag, &json!({})).await.ok();
+
+    let kill = json!({ "level": "stop", "scope": { "app": APP }, "reason": "bad" });
+    let killed = registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+    let (kill, etag) = (killed.json()["id"].clone(), killed.etag.unwrap());
+    let lift = format!("/v1/kills/{}/lift", kill.as_str().unwrap());
+    let because = json!({ "reason": "mended" });
+    registry.go(&registry.admin, &lift, &etag, &because).await.refused(409, "MPKG-F56");
+    registry.post(&reviewer, "/v1/approvals", &json!({ "what": "lift", "kill": kill })).await.ok();
+    registry.go(&registry.admin, &lift, &etag, &because).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_reach_a_host_and_end_by_a_lift_only() {
+    let registry = start().await;
+    ready(&registry).await;
+    let mut host = registry.fleet();
+    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let take = async |host: &mut mpkg_fleet::Fleet| {
+        let got = registry.get(&registry.admin, &format!("/v1/state/apps/{APP}")).await.ok();
+        taken(host.accept_app(&got.bytes, None));
+        let got = registry.get(&registry.admin, "/v1/state/head").await.ok();
+        taken(host.accept_head(&got.bytes, None));
+    };
+    let run = |host: &mpkg_fleet::Fleet| {
+        let decision = host.decide(&APP.parse().unwrap(), &context("u1"), None, None);
+        decision.run.map(|release| release.release_seq)
+    };
+    take(&mut host).await;
+    assert_eq!(run(&host), Some(1));
+    let scopes = [json!({ "app": APP }), json!({}), json!({ "app": APP, "platforms": ["android"] })];
+    for scope in scopes {
+        let kill = json!({ "level": "stop", "scope": scope, "reason": "bad" });
+        let killed = registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+        take(&mut host).await;
+        assert_eq!(run(&host), None, "{scope}");
+        let id = killed.json()["id"].as_str().unwrap().to_owned();
+        let lift = format!("/v1/kills/{id}/lift");
+        let because = json!({ "reason": "mended" });
+        registry.go(&registry.admin, &lift, "\"7\"", &because).await.refused(412, "MPKG-P23");
+        registry.go(&registry.admin, &lift, &killed.etag.unwrap(), &because).await.ok();
+        registry.go(&registry.admin, &lift, "\"1\"", &because).await.refused(412, "MPKG-P23");
+        take(&mut host).await;
+        assert_eq!(run(&host), Some(1), "{scope}");
+    }
+    for (level, scope) in [
+        ("warn", json!({ "app": APP })),
+        ("freeze", json!({ "app": APP, "versions": { "min": "1.0.0", "below": "2.0.0" } })),
+        ("revoke", json!({ "app": APP, "permission": "network", "method": "net.fetch" })),
+        ("block", json!({ "app": APP, "releases": { "from": 2, "to": 3 } })),
+        ("stop", json!({ "host_versions": { "min": null, "below": "2.0.0" } })),
+        ("stop", json!({ "app": "org.example.unclaimed" })),
+    ] {
+        let kill = json!({ "level": level, "scope": scope, "reason": "a level" });
+        registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+    }
+    take(&mut host).await;
+    assert_eq!(run(&host), Some(1));
+    let listed = registry.get(&registry.admin, "/v1/kills").await.ok().json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 6);
+    let empty = json!({ "level": "revoke", "scope": { "app": APP }, "reason": "of what" });
+    registry.post(&registry.admin, "/v1/kills", &empty).await.refused(422, "MPKG-F20");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_kills_than_a_state_holds_go_to_the_head() {
+    let registry = start().await;
+    registry.claim().await;
+    let long = "r".repeat(200);
+    for _ in 0..30 {
+        let kill = json!({ "level": "stop", "scope": { "app": APP }, "reason": long });
+        registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+    }
+    let (state, head) = (registry.state().await, registry.head().await);
+    assert_eq!((state.kills.len(), head.kills.len()), (24, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_changes_nothing() {
+    let registry = start().await;
+    ready(&registry).await;
+    let (before, entries) = (registry.head().await, registry.registry.verify_audit().await.unwrap().entries);
+    let kill = json!({ "level": "stop", "scope": { "app": APP, "releases": { "from": 2, "to": null } }, "reason": "?" });
+    let drill = registry.post(&registry.admin, "/v1/kills/drill", &kill).await.ok().json();
+    let hits: Vec<_> =
+        drill["hits"].as_array().unwrap().iter().map(|hit| hit["release_seq"].clone()).collect();
+    assert_eq!(hits, [3, 2]);
+    assert_eq!(registry.head().await, before);
+    assert_eq!(registry.registry.verify_audit().await.unwrap().entries, entries);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_follows_the_stream_knows_everything() {
+    let registry = start().await;
+    ready(&registry).await;
+    let mut host = registry.fleet();
+    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let mut events = registry.stream(None).await;
+    let (_, first) = events.next().await.unwrap();
+    let StreamEvent::Heartbeat { at } = first else { panic!("{first:?}") };
+    assert_eq!(at, registry.registry.head());
+
+    let kill = json!({ "level": "stop", "scope": { "app": APP }, "reason": "bad" });
+    registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+    let (id, stop) = events.next().await.unwrap();
+    let StreamEvent::Stop { notice } = stop else { panic!("{stop:?}") };
+    assert_eq!(id, None);
+    taken(host.accept_stop(notice.as_bytes()));
+    assert!(host.decide(&APP.parse().unwrap(), &context("u"), None, None).run.is_none());
+    let (id, head) = events.next().await.unwrap();
+    assert_eq!(head.follow(Some(at)), Follow::Apply);
+    let StreamEvent::Head { at: next, head, apps, .. } = head else { panic!("{head:?}") };
+    assert_eq!(id, Some(next.to_string()));
+    assert!(next.follows(at));
+    taken(host.accept_app(apps[0].state.as_bytes(), None));
+    taken(host.accept_head(head.as_bytes(), None));
+
+    // Who comes back gets what it missed; who knows something else is told where the head is.
+    let mut back = registry.stream(Some(&at.to_string())).await;
+    assert!(matches!(back.next().await.unwrap().1, StreamEvent::Stop { .. }));
+    assert_eq!(back.next().await.unwrap().0, Some(next.to_string()));
+    for unknown in ["7.7", "x", ""] {
+        let mut lost = registry.stream(Some(unknown)).await;
+        assert_eq!(lost.next().await.unwrap().1, StreamEvent::Heartbeat { at: next }, "{unknown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_sends_what_was_published_and_ends_streams() {
+    let mut registry = start().await;
+    let mut events = registry.stream(None).await;
+    events.next().await.unwrap();
+    let kill = json!({ "level": "stop", "scope": {}, "reason": "the last thing" });
+    registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+    registry.stop().await;
+    assert!(matches!(events.next().await.unwrap().1, StreamEvent::Stop { .. }));
+    assert!(matches!(events.next().await.unwrap().1, StreamEvent::Head { .. }));
+    assert!(events.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_are_signed_again_and_follow_each_other_over_a_restart() {
+    let registry = start().await;
+    ready(&registry).await;
+    let mut host = registry.fleet();
+    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let before = registry.head().await;
+    registry.registry.sign_again().await.unwrap();
+    let head = registry.head().await;
+    assert_eq!(head.seq, before.seq + 1);
+    let bytes = registry.get(&registry.admin, "/v1/state/head").await.ok().bytes;
+    taken(host.accept_head(&bytes, None));
+    let registry = registry.restart().await;
+    let bytes = registry.get(&registry.admin, "/v1/state/head").await.ok().bytes;
+    taken(host.accept_head(&bytes, None));
+    assert_eq!(registry.state().await.baseline.unwrap().release_seq, 1);
+    let report = registry.registry.verify_audit().await.unwrap();
+    assert_eq!(report.broken_at, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_is_whole_and_newer_than_what_hosts_saw() {
+    let registry = start().await;
+    ready(&registry).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (copy, restored) = (folder.path().join("copy"), folder.path().join("restored"));
+    backup(registry.folder.path(), &copy).await.unwrap();
+    assert!(backup(registry.folder.path(), &copy).await.is_err(), "nothing is written over");
+    // After the backup hosts saw more.
+    registry.roll_out(&json!({ "release_seq": 2, "plan": plan() })).await;
+    let mut host = registry.fleet();
+    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let path = format!("/v1/state/apps/{APP}");
+    taken(host.accept_app(&registry.get(&registry.admin, &path).await.ok().bytes, None));
+    taken(host.accept_head(&registry.get(&registry.admin, "/v1/state/head").await.ok().bytes, None));
+
+    restore(&copy, &restored).await.unwrap();
+    let opened = Registry::open(common::config(&restored)).await.unwrap();
+    assert_eq!(opened.registry.id(), registry.registry.id());
+    let running = serve(opened.registry).await.unwrap();
+    let base = format!("http://{}", running.address);
+    let get = async |path: &str| {
+        let request = registry.http.get(format!("{base}{path}")).bearer_auth(&registry.admin);
+        common::read(request).await.ok().bytes
+    };
+    taken(host.accept_app(&get(&path).await, None));
+    taken(host.accept_head(&get("/v1/state/head").await, None));
+    let decision = host.decide(&APP.parse().unwrap(), &context("u"), None, None);
+    assert_eq!(decision.run.unwrap().release_seq, 1);
+    let sha256 = mpkg_package::Hash::of(&Package::new(3).unsigned());
+    get(&format!("/v1/packages/{sha256}")).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_of_the_machine_see_that_it_runs() {
+    let registry = start().await;
+    ready(&registry).await;
+    for path in ["/healthz", "/readyz"] {
+        common::read(registry.http.get(format!("{}{path}", registry.base))).await.ok();
+    }
+    let text = String::from_utf8(registry.get(&registry.admin, "/metrics").await.ok().bytes).unwrap();
+    assert!(text.ends_with("# EOF\n"));
+    assert!(
+        text.contains("mpkg_registry_requests_total{route=\"/v1/apps\",method=\"POST\",status=\"201\"} 1\n"),
+        "{text}"
+    );
+    let status = registry.get(&registry.admin, "/v1/status").await.ok().json();
+    assert_eq!(status["head"], json!(registry.registry.head()));
+    assert_eq!(status["rollouts"], json!([]));
+    let file = common::read(registry.http.get(format!("{}/v1/state/roots", registry.base))).await.ok();
+    assert_eq!(RootChain::parse(&file.bytes).unwrap().publisher(), registry.registry.id());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_what_it_can_detect() {
+    let registry = start().await;
+    ready(&registry).await;
+    let (id, _) = registry.roll_out(&json!({ "release_seq": 2 })).await;
+    let path = format!("/v1/rollouts/{id}/plan?devices_per_day=100000&devices=1000000");
+    let forecast = registry.get(&registry.admin, &path).await.ok().json();
+    assert_eq!(forecast["steps"].as_array().unwrap().len(), 3);
+    registry.get(&registry.admin, &format!("/v1/rollouts/{id}/plan")).await.refused(400, "MPKG-P12");
+    registry.get(&registry.admin, "/v1/rollouts/99").await.refused(404, "MPKG-P40");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registrys_root_rotates_and_keeps_its_keys_in_charge() {
+    let registry = start().await;
+    let mut host = registry.fleet();
+    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let mut events = registry.stream(None).await;
+    events.next().await.unwrap();
+    let pem = std::fs::read_to_string(registry.folder.path().join("keys/root.pem")).unwrap();
+    let root_key = SecretKey::from_pem(&pem).unwrap();
+    let rotate = |change: &dyn Fn(&mut Draft)| {
+        let mut file = RootFile::new(registry.registry.roots());
+        let mut draft = Draft::after(file.chain().last());
+        change(&mut draft);
+        file.propose(draft.build().unwrap()).unwrap();
+        file.sign(&root_key).unwrap();
+        file.to_bytes()
+    };
+    let put = async |bytes: Vec<u8>| {
+        let request = registry.request(&registry.admin, reqwest::Method::PUT, "/v1/state/roots");
+        common::read(request.header("idempotency-key", common::fresh()).body(bytes)).await
+    };
+    // A root under which the registry could sign nothing.
+    let locked_out = rotate(&|draft| {
+        let old: Vec<_> = draft.roles()[STATE_ROLE].keys.clone();
+        draft.add(STATE_ROLE, &common::key(9).public());
+        draft.remove(STATE_ROLE, old[0]);
+    });
+    put(locked_out).await.refused(400, "MPKG-P11");
+    let second = rotate(&|draft| {
+        draft.add(STOP_ROLE, &common::key(8).public());
+    });
+    put(second).await.ok();
+    let (_, event) = events.next().await.unwrap();
+    assert_eq!(event, StreamEvent::Roots { version: 2 });
+    let bytes = common::read(registry.http.get(format!("{}/v1/state/roots", registry.base))).await.ok().bytes;
+    taken(host.accept_roots(&bytes));
+    assert_eq!(host.roots().unwrap().len(), 2);
+    let registry = registry.restart().await;
+    assert_eq!(registry.registry.roots().len(), 2);
+    let bytes = registry.get(&registry.admin, "/v1/state/head").await.ok().bytes;
+    taken(host.accept_head(&bytes, None));
+    // Somebody else's root.
+    let foreign = RootFile::new(common::chain(1)).to_bytes();
+    let request = registry.request(&registry.admin, reqwest::Method::PUT, "/v1/state/roots");
+    let got = common::read(request.header("idempotency-key", common::fresh()).body(foreign)).await;
+    got.refused(409, "MPKG-P31");
+}
