@@ -16,10 +16,13 @@ struct Latency {
     micros: u64,
 }
 
+/// Counts by status, and how long they took.
+type Requests = (BTreeMap<u16, u64>, Latency);
+
 #[derive(Default)]
 pub(crate) struct Metrics {
     /// Routes and statuses are few, so labels are bounded.
-    requests: Mutex<BTreeMap<(&'static str, &'static str), (BTreeMap<u16, u64>, Latency)>>,
+    requests: Mutex<BTreeMap<(&'static str, &'static str), Requests>>,
     pub(crate) rows: AtomicU64,
     pub(crate) commits: AtomicU64,
 }
