@@ -12,6 +12,8 @@ use std::task::{Context, Poll};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
+use crate::meter::Meter;
+
 /// Lower than anything that somebody waits for, higher than what runs when nothing else does.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const NICE: i32 = 10;
@@ -60,26 +62,21 @@ pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// must not be left in the middle of something because a host's request timed out. Work that turns out to be heavy is
 /// moved to threads of its own.
 pub(crate) struct Unstoppable<'a, T: Send + 'static> {
-    pub(crate) work: Place<T>,
-    pub(crate) entered: bool,
-    pub(crate) meter: &'a crate::meter::Meter,
-    pub(crate) runtime: &'a Handle,
-    pub(crate) heavy: &'a HeavyThreads,
+    work: Place<T>,
+    entered: bool,
+    meter: &'a Meter,
+    runtime: &'a Handle,
+    heavy: &'a HeavyThreads,
 }
 
-pub(crate) enum Place<T> {
+enum Place<T> {
     Here(Work<T>),
     There(JoinHandle<T>),
     Gone,
 }
 
 impl<'a, T: Send + 'static> Unstoppable<'a, T> {
-    pub(crate) fn new(
-        work: Work<T>,
-        meter: &'a crate::meter::Meter,
-        runtime: &'a Handle,
-        heavy: &'a HeavyThreads,
-    ) -> Self {
+    pub(crate) fn new(work: Work<T>, meter: &'a Meter, runtime: &'a Handle, heavy: &'a HeavyThreads) -> Self {
         Self { work: Place::Here(work), entered: false, meter, runtime, heavy }
     }
 

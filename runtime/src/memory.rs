@@ -191,6 +191,10 @@ impl Inner {
     /// Room for an instance of `app`, made by ending others if need be.
     pub(crate) async fn admit(&self, app: &App) -> Result<Arc<Seat>, LaunchError> {
         let needs = footprint(app);
+        // First, because looking through all that live is for when there is no room.
+        if let Some(seat) = self.memory.seat(needs) {
+            return Ok(seat);
+        }
         if !self.fit(app).fits() {
             // Nobody is ended for a launch that would not fit even then.
             return Err(self.does_not_fit(app, needs));

@@ -8,7 +8,7 @@ use mpkg_manifest::ScopeValue;
 use crate::bridge::Connections;
 use crate::broker::{Broker, Permissions};
 use crate::budget::Ledger;
-use crate::data::{AuditOutcome, AuditRecord, Data, Decider, Namespace};
+use crate::data::{AuditRecord, Data, Namespace};
 use crate::life::Life;
 use crate::limits::Limits;
 use crate::link::Endpoints;
@@ -38,18 +38,7 @@ impl Identity {
 
     /// An audit record about this app, to be completed with an outcome.
     pub(crate) fn audit(&self, permission: &str, scope: ScopeValue) -> AuditRecord {
-        AuditRecord {
-            seq: 0,
-            unix_ms: 0,
-            user: self.user.clone(),
-            publisher: self.publisher.clone(),
-            app_id: self.app_id.clone(),
-            version: self.version.clone(),
-            permission: permission.to_owned(),
-            scope,
-            outcome: AuditOutcome::AskAgain,
-            by: Decider::Host,
-        }
+        AuditRecord::about([&self.user, &self.publisher, &self.app_id, &self.version], permission, scope)
     }
 }
 

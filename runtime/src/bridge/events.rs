@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Bridge;
+use super::params::Done;
 use crate::inbox::TOPICS;
 use crate::notify::{Notification, QueueFull};
 use crate::publish::{TOPIC_RULE, is_topic};
@@ -29,9 +30,6 @@ struct Topic {
 struct Published {
     id: String,
 }
-
-#[derive(Serialize)]
-struct Done {}
 
 fn check_topic(topic: &str) -> Result<(), RpcError> {
     if is_topic(topic) { Ok(()) } else { Err(RpcError::invalid_params(TOPIC_RULE)) }

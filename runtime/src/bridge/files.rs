@@ -4,6 +4,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::params::{Deleted, Done, Nothing, Prefix};
 use super::{Bridge, Caller};
 use crate::files::{FILES, FileError, Folder, Stat};
 use crate::rpc::{RpcError, code};
@@ -39,31 +40,12 @@ struct At {
     path: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Prefix {
-    #[serde(default)]
-    prefix: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
 #[derive(Serialize)]
 struct Contents {
     base64: String,
     size: u64,
     /// There is more behind this part.
     more: bool,
-}
-
-#[derive(Serialize)]
-struct Done {}
-
-#[derive(Serialize)]
-struct Deleted {
-    existed: bool,
 }
 
 #[derive(Serialize)]

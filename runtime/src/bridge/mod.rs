@@ -8,6 +8,7 @@ mod events;
 mod files;
 mod log;
 mod network;
+mod params;
 mod random;
 mod storage;
 mod timers;

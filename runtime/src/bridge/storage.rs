@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::params::{Deleted, Done, Nothing, Prefix};
 use super::{Bridge, Caller};
 use crate::data::{Condition, Op, StoreRefusal, StoreWriteError, Usage};
 use crate::inbox::WATCHES;
@@ -47,13 +48,6 @@ struct List {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Prefix {
-    #[serde(default)]
-    prefix: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Transaction {
     ops: Vec<Step>,
     #[serde(default, rename = "if")]
@@ -84,22 +78,10 @@ fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawV
     Box::<RawValue>::deserialize(value).map(Some)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
 #[derive(Serialize)]
 struct Found {
     value: Box<RawValue>,
     found: bool,
-}
-
-#[derive(Serialize)]
-struct Done {}
-
-#[derive(Serialize)]
-struct Deleted {
-    existed: bool,
 }
 
 #[derive(Serialize)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Bridge;
+use super::params::Nothing;
 use crate::inbox::{TIMERS, TimerState};
 use crate::rpc::{RpcError, code};
 
@@ -33,10 +34,6 @@ struct Set {
 struct Id {
     id: String,
 }
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 #[derive(Serialize)]
 struct Made {

@@ -6,9 +6,10 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Bridge;
+use super::params::Nothing;
 
 /// What a host tells an app about a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,10 +24,6 @@ type ProfileFuture = Pin<Box<dyn Future<Output = UserProfile> + Send>>;
 
 /// Looks up the profile of the user with that id of the host's.
 pub(crate) type Profiles = dyn Fn(String) -> ProfileFuture + Send + Sync;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 #[derive(Serialize)]
 struct Shown {

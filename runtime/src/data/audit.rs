@@ -44,6 +44,28 @@ pub struct AuditRecord {
     pub by: Decider,
 }
 
+impl AuditRecord {
+    /// A record about one user's app, to be completed with an outcome; its place and time come when it is written.
+    pub(crate) fn about(
+        [user, publisher, app_id, version]: [&str; 4],
+        permission: &str,
+        scope: ScopeValue,
+    ) -> Self {
+        Self {
+            seq: 0,
+            unix_ms: 0,
+            user: user.to_owned(),
+            publisher: publisher.to_owned(),
+            app_id: app_id.to_owned(),
+            version: version.to_owned(),
+            permission: permission.to_owned(),
+            scope,
+            outcome: AuditOutcome::AskAgain,
+            by: Decider::Host,
+        }
+    }
+}
+
 /// What was decided on a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -117,18 +117,7 @@ impl Records<'_> {
 impl Installed {
     /// A record about this version, to be completed with an outcome.
     pub(crate) fn audit(&self, user: &str, permission: &str, scope: ScopeValue) -> AuditRecord {
-        AuditRecord {
-            seq: 0,
-            unix_ms: 0,
-            user: user.to_owned(),
-            publisher: self.publisher.clone(),
-            app_id: self.app_id.clone(),
-            version: self.version.clone(),
-            permission: permission.to_owned(),
-            scope,
-            outcome: AuditOutcome::AskAgain,
-            by: Decider::Host,
-        }
+        AuditRecord::about([user, &self.publisher, &self.app_id, &self.version], permission, scope)
     }
 }
 
