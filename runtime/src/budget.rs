@@ -15,7 +15,7 @@ use crate::policy::PAGE;
 pub(crate) const TABLE_ELEMENT: u64 = 8;
 
 /// The most core instances, memories and tables of one component. A component model toolchain makes a handful.
-const ENTITIES: usize = 64;
+pub(crate) const ENTITIES: usize = 64;
 
 /// What is charged, shared with whoever holds host-side buffers for the guest.
 #[derive(Debug)]

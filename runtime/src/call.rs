@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tracing::{Instrument, debug_span};
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
 
@@ -22,7 +22,7 @@ use crate::supervisor::{Ended, supervise};
 use crate::trap;
 
 /// The type of the guest's one export, `handle`.
-pub(crate) type HandleFunc = TypedFunc<(String, String), (Result<String, WireError>,)>;
+pub(crate) type HandleFunc = TypedFunc<(Arc<str>, String), (Result<String, WireError>,)>;
 
 /// What a call needs; gone as soon as the instance ends.
 pub(crate) struct Running {
@@ -116,15 +116,18 @@ impl Shared {
             Ok(guard) => guard,
             Err(_) => tokio::select! {
                 biased;
-                () = session.life.switch.gone.cancelled() => {
-                    // The turn may have come to this call just before the kill, which then found somebody there.
-                    self.bury();
-                    return Err(self.stopped());
-                }
+                () = session.life.switch.gone.cancelled() => return Err(self.stopped()),
                 guard = self.running.clone().lock_owned() => guard,
             },
         };
-        let call = Box::pin(run_to_end(place, guard, method.to_owned(), params));
+        let span = debug_span!(
+            "call",
+            app = session.identity.app_id,
+            version = session.identity.version,
+            instance = session.life.id,
+            method,
+        );
+        let call = Box::pin(run_to_end(place, guard, method.into(), params).instrument(span));
         match Unstoppable::new(call, &session.meter, &self.runtime, &self.heavy).await {
             Some(outcome) => outcome,
             None => {
@@ -140,10 +143,11 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if self.session.life.switch.kill(StopReason::Unloaded) {
+        if self.session.life.stop(StopReason::Unloaded) {
             self.session.notifications.send(Notification::Stopped { reason: StopReason::Unloaded });
         }
-        self.close();
+        // Nobody else is left who could be in it.
+        self.bury();
     }
 }
 
@@ -166,15 +170,21 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        // A kill that found the store taken, or given to a call that was waiting for it, left it to that call.
+        if self.0.session.life.switch.reason().is_some() {
+            self.0.bury();
+        }
     }
 }
 
 /// Runs one call. The store is taken out and put back only after a call that ended well, so that a guest that was
 /// interrupted anywhere, by whatever dropped this future, is never entered again.
+///
+/// `place` comes first, and so is dropped last: it frees what a kill meanwhile could not.
 async fn run_to_end(
     place: InFlight,
     mut guard: OwnedMutexGuard<Option<Running>>,
-    method: String,
+    method: Arc<str>,
     params: String,
 ) -> Result<String, CallError> {
     let shared = &*place.0;
@@ -190,29 +200,22 @@ async fn run_to_end(
     session.ledger.forgive();
     session.meter.start_call();
     running.store.set_epoch_deadline(1);
-    let name = method.clone();
-    let started = Instant::now();
-    let call = running.handle.call_async(&mut running.store, (method, params));
+    let call = running.handle.call_async(&mut running.store, (method.clone(), params));
     let ended = supervise(call, switch, &session.meter, session.limits.wall_per_call).await;
     let (answer, stop) = match ended {
         Ended::Finished(Ok((answer,))) => (Some(answer), None),
-        Ended::Finished(Err(error)) => (None, Some(trap::reason(&error, session, &name))),
+        Ended::Finished(Err(error)) => (None, Some(trap::reason(&error, session, &method))),
         Ended::Killed => (None, None),
         Ended::WallBudget => {
-            (None, Some(StopReason::Wall { method: name, limit: session.limits.wall_per_call }))
+            (None, Some(StopReason::Wall { method: method.to_string(), limit: session.limits.wall_per_call }))
         }
     };
     let failed = !matches!(answer, Some(Ok(_)));
-    session.metrics.record_call(failed, started.elapsed(), session.meter.used());
+    session.metrics.record_call(failed, session.meter.took(answer.is_some()), session.meter.used());
     match answer {
         // A kill that came while the last instructions ran holds all the same.
         Some(answer) if switch.reason().is_none() => {
             *guard = Some(running);
-            drop(guard);
-            // A kill between the check and here found the store taken, and left it to this call.
-            if switch.reason().is_some() {
-                shared.bury();
-            }
             let limit = session.limits.message_bytes;
             match answer {
                 Ok(text) if text.len() > limit => {
@@ -225,13 +228,11 @@ async fn run_to_end(
         }
         _ => {
             drop(running);
-            drop(guard);
             let reason = stop.unwrap_or(StopReason::Unloaded);
             if let Some(limit) = reason.limit() {
                 session.metrics.hit(limit);
             }
             session.life.stop(reason);
-            shared.bury();
             Err(shared.stopped())
         }
     }

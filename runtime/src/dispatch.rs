@@ -1,6 +1,7 @@
 //! Bridge calls that do not come through a component's import: from an app's own UI, over whatever carries it.
 
 use mpkg_manifest::permission;
+use tracing::{Instrument, debug_span};
 
 use crate::bridge::Caller;
 use crate::instance::Instance;
@@ -20,10 +21,18 @@ pub(crate) async fn dispatch(caller: Caller, method: &str, params: String) -> Re
     if let Some(answer) = endpoint.begin(&caller, &params) {
         return answer;
     }
+    let span = debug_span!(
+        "dispatch",
+        app = session.identity.app_id,
+        version = session.identity.version,
+        instance = session.life.id,
+        method,
+    );
+    let answer = async { endpoint.authorize(&caller).await?.carry_out(&caller, params).await };
     tokio::select! {
         biased;
         () = session.life.switch.gone.cancelled() => Err(ended(&caller)),
-        answer = endpoint.finish(caller.clone(), params) => answer,
+        answer = answer.instrument(span) => answer,
     }
 }
 
@@ -65,6 +74,6 @@ impl Instance {
     /// What the call would get.
     pub async fn authorize(&self, method: &str) -> Result<(), RpcError> {
         let caller = Caller { session: self.shared.session.clone() };
-        endpoint(&caller, method)?.authorize(&caller).await
+        endpoint(&caller, method)?.authorize(&caller).await.map(|_| ())
     }
 }

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::Duration;
 
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, EngineWeak, Strategy};
+use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, Strategy};
 
 use crate::data::Data;
 use crate::error::HostError;
 use crate::native::NativeCache;
 use crate::policy::Policy;
+use crate::pool;
 
 /// How often running guests are looked at. A kill does not wait for it; CPU budgets are exact to about this much.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -56,12 +57,25 @@ impl std::str::FromStr for Compiler {
 #[error("`{0}` is no engine; it is one of `tiered`, `cranelift`, `winch` and `pulley`.")]
 pub struct UnknownCompiler(String);
 
-/// The engine settings of a host; for [`Compiler::Tiered`], those of its optimizing tier. Public so that a benchmark
-/// can run plain wasmtime under the same ones.
+/// The engine of a host; for [`Compiler::Tiered`], that of its optimizing tier. Its instances come from a pool where
+/// there is address space for one. Public so that a benchmark can run plain wasmtime with the same settings.
 ///
 /// # Errors
 /// If this machine is not one that the engine knows.
-pub fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
+pub fn engine(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Engine> {
+    let mut config = config(compiler, policy)?;
+    if let Some(pool) = pool::of(policy) {
+        config.allocation_strategy(pool);
+        match Engine::new(&config) {
+            Ok(engine) => return Ok(engine),
+            Err(error) => tracing::info!(%error, "no address space for a pool; instances start more slowly"),
+        }
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    }
+    Engine::new(&config)
+}
+
+fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     match compiler {
         Compiler::Cranelift | Compiler::Tiered => config.strategy(Strategy::Cranelift),
@@ -91,7 +105,7 @@ pub(crate) struct Tier {
 
 impl Tier {
     fn open(compiler: Compiler, policy: &Policy, data: &Data) -> Result<Self, HostError> {
-        let engine = config(compiler, policy).and_then(|c| Engine::new(&c)).map_err(HostError::Engine)?;
+        let engine = engine(compiler, policy).map_err(HostError::Engine)?;
         let native = NativeCache::open(data, &engine)?;
         Ok(Self { engine, native })
     }

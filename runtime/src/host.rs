@@ -24,6 +24,7 @@ use crate::memory::HostMemory;
 use crate::policy::Policy;
 use crate::provider::{DenyPermissions, PermissionProvider};
 use crate::stop::StopReason;
+use crate::sweep::sweep;
 
 /// Settings for a [`Host`]; made by [`Host::builder`].
 pub struct HostBuilder {
@@ -117,6 +118,7 @@ impl HostBuilder {
             })?;
         }
         let data = Arc::new(Data::open(&self.folder)?);
+        sweep(&data)?;
         let local = Locals::new(&data, self.profiles)?;
         registry.limit_rates(&self.policy.rates);
         let tiers = Arc::new(Tiers::open(self.compiler, &self.policy, &data)?);

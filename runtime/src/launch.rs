@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use serde_json::json;
-use wasmtime::AsContextMut;
+use tracing::{Instrument, info_span};
+use wasmtime::{AsContextMut, PoolConcurrencyLimitError};
 
 use crate::app::App;
 use crate::bridge::Connections;
@@ -95,7 +96,8 @@ impl Host {
         let limit = inner.policy.instances;
         let life = inner.living.begin(app_id, user, inner.ticker.clone(), limit);
         let life = life.ok_or(LaunchError::Full { limit })?;
-        let outcome = Box::pin(launch(inner.clone(), Birth(life.clone())));
+        let span = info_span!("launch", app = app_id, instance = life.id);
+        let outcome = Box::pin(launch(inner.clone(), Birth(life.clone())).instrument(span));
         Ok(Launching { life, outcome })
     }
 
@@ -230,12 +232,12 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
 
 /// Runs the component's start-up code under the same supervision as any call.
 async fn instantiate(inner: &Inner, app: &Arc<App>, session: &Arc<Session>) -> Result<Running, LaunchError> {
-    let work = Box::pin(start(app.clone(), session.clone()));
+    let work = Box::pin(start(app.clone(), session.clone(), inner.policy.instances));
     let started = Unstoppable::new(work, &session.meter, &inner.runtime, &inner.heavy).await;
     started.unwrap_or(Err(LaunchError::Interrupted))
 }
 
-async fn start(app: Arc<App>, session: Arc<Session>) -> Result<Running, LaunchError> {
+async fn start(app: Arc<App>, session: Arc<Session>, most: usize) -> Result<Running, LaunchError> {
     const START: &str = "start";
     let switch = &session.life.switch;
     let wall = session.limits.wall_per_call;
@@ -255,6 +257,10 @@ async fn start(app: Arc<App>, session: Arc<Session>) -> Result<Running, LaunchEr
                     return Err(LaunchError::Unusable { app_id, reason });
                 }
             }
+        }
+        Ended::Finished(Err(error)) if error.is::<PoolConcurrencyLimitError>() => {
+            // Some have more memories than most; these leave less for others.
+            return Err(LaunchError::Full { limit: most });
         }
         Ended::Finished(Err(error)) => trap::reason(&error, &session, START),
         Ended::Killed => switch.reason().cloned().unwrap_or(StopReason::Unloaded),

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use mpkg_manifest::permission;
 use serde_json::json;
+use tracing::{Instrument, debug_span};
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmStr};
 use wasmtime::{Engine, StoreContextMut};
 
@@ -187,7 +188,7 @@ fn gate(permission: &str, declared: &[Declared]) -> Gate {
 }
 
 /// A method as one app version meets it. Every transport goes through [`begin`](Self::begin) and, where that does not
-/// answer, [`finish`](Self::finish): there is no other way to a handler.
+/// answer, [`authorize`](Self::authorize): there is no other way to a handler.
 pub(crate) struct Endpoint {
     method: Box<str>,
     interface: Option<&'static str>,
@@ -248,7 +249,17 @@ impl Interface {
 
     async fn finish(&self, caller: Caller, index: usize, params: String) -> Result<String, RpcError> {
         let Some((_, endpoint)) = self.endpoints.get(index) else { return Err(RpcError::internal()) };
-        endpoint.finish(caller, params).await
+        let span = debug_span!("bridge", method = &*endpoint.method);
+        async {
+            let authorized = {
+                // The guest is not to be stopped because a person takes time to answer.
+                let _asking = (!is_open(&caller.session, endpoint.gate)).then(|| caller.session.meter.ask());
+                endpoint.authorize(&caller).await?
+            };
+            authorized.carry_out(&caller, params).await
+        }
+        .instrument(span)
+        .await
     }
 }
 
@@ -262,7 +273,7 @@ pub(crate) fn no_such(method: &str, has_bridge: bool) -> RpcError {
 }
 
 impl Endpoint {
-    /// Answers a call that is allowed and needs no waiting; `None` leaves it to [`finish`](Self::finish).
+    /// Answers a call that is allowed and needs no waiting; `None` leaves it to [`authorize`](Self::authorize).
     pub(crate) fn begin(&self, caller: &Caller, params: &str) -> Option<Result<String, RpcError>> {
         let limit = caller.session.limits.message_bytes;
         if params.len() > limit {
@@ -280,40 +291,14 @@ impl Endpoint {
 
     /// Lets a call through, or tells why not; asks whoever is to be asked first.
     #[inline]
-    pub(crate) async fn authorize(&self, caller: &Caller) -> Result<(), RpcError> {
+    pub(crate) async fn authorize(&self, caller: &Caller) -> Result<Authorized<'_>, RpcError> {
         let authorized = authorize(&caller.session, self.gate, &self.method).await;
         if authorized.is_err()
             && let Some(counters) = caller.session.metrics.method(self.place)
         {
             counters.denied.fetch_add(1, Ordering::Relaxed);
         }
-        authorized
-    }
-
-    pub(crate) async fn finish(&self, caller: Caller, params: String) -> Result<String, RpcError> {
-        self.authorize(&caller).await?;
-        // The host's copy counts as the guest's memory while the call lasts.
-        let Some(_hold) = caller.session.ledger.hold(params.len()) else {
-            caller.session.metrics.hit(Limit::Memory);
-            let error =
-                RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
-            return Err(error.with_limit(Limit::Memory));
-        };
-        if let Err(too_often) = self.admit(&caller.session) {
-            return self.count(&caller, Err(too_often));
-        }
-        let answer = match &*self.handler {
-            Handler::Ready(handler) => handler(&caller, &params),
-            Handler::Later(handler) => {
-                let started = Instant::now();
-                let answer = handler(caller.clone(), params).await;
-                if let Some(counters) = caller.session.metrics.method(self.place) {
-                    counters.waited.record(started.elapsed());
-                }
-                answer
-            }
-        };
-        self.count(&caller, answer)
+        authorized.map(|()| Authorized(self))
     }
 
     /// Counts the call against its method's rate.
@@ -339,6 +324,37 @@ impl Endpoint {
             counters.errors.fetch_add(u64::from(answer.is_err()), Ordering::Relaxed);
         }
         answer
+    }
+}
+
+/// A call that was let through; the only way to a handler that may wait.
+pub(crate) struct Authorized<'e>(&'e Endpoint);
+
+impl Authorized<'_> {
+    pub(crate) async fn carry_out(self, caller: &Caller, params: String) -> Result<String, RpcError> {
+        let endpoint = self.0;
+        // The host's copy counts as the guest's memory while the call lasts.
+        let Some(_hold) = caller.session.ledger.hold(params.len()) else {
+            caller.session.metrics.hit(Limit::Memory);
+            let error =
+                RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
+            return Err(error.with_limit(Limit::Memory));
+        };
+        if let Err(too_often) = endpoint.admit(&caller.session) {
+            return endpoint.count(caller, Err(too_often));
+        }
+        let answer = match &*endpoint.handler {
+            Handler::Ready(handler) => handler(caller, &params),
+            Handler::Later(handler) => {
+                let started = Instant::now();
+                let answer = handler(caller.clone(), params).await;
+                if let Some(counters) = caller.session.metrics.method(endpoint.place) {
+                    counters.waited.record(started.elapsed());
+                }
+                answer
+            }
+        };
+        endpoint.count(caller, answer)
     }
 }
 

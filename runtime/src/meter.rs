@@ -14,15 +14,24 @@ const BURST: u32 = 4;
 
 /// The meter of one instance. One call runs in it at a time; whoever looks from outside sees figures that are at most
 /// a poll old.
+///
+/// A poll costs two looks at the clock, and everything that is told about the call comes from these: they are a good
+/// part of what a short call takes.
 pub(crate) struct Meter {
     /// Where times count from.
     origin: Instant,
     per_second: Duration,
     per_call: Duration,
+    /// When the present call began, in nanoseconds; 0 until then.
+    called_at: AtomicU64,
     /// Nanoseconds of finished polls in this call.
     used: AtomicU64,
-    /// When the present poll began, on the clock of `heavy` or the other.
+    /// When the present poll began.
     polled_at: AtomicU64,
+    /// The CPU time of its thread then; of heavy calls only.
+    cpu_at: AtomicU64,
+    /// When the last poll ended.
+    ended_at: AtomicU64,
     /// Nanoseconds that the app may still use now; negative when it has to wait.
     balance: AtomicI64,
     balanced_at: AtomicU64,
@@ -30,11 +39,25 @@ pub(crate) struct Meter {
     heavy: AtomicBool,
     /// Nanoseconds that the app had to wait for CPU time.
     throttled: AtomicU64,
+    /// Nanoseconds of this call that a user took to answer questions, as far as nobody has allowed for them.
+    asked: AtomicU64,
+    /// Since when a question is open; 0 if none is.
+    asking_since: AtomicU64,
 }
 
 impl std::fmt::Debug for Meter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Meter").field("used", &self.used()).finish()
+    }
+}
+
+/// A question to the user is open as long as this lives.
+pub(crate) struct Asking<'m>(&'m Meter);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let since = self.0.asking_since.swap(0, Ordering::Relaxed);
+        self.0.asked.fetch_add(self.0.now().saturating_sub(since), Ordering::Relaxed);
     }
 }
 
@@ -45,20 +68,29 @@ impl Meter {
             origin: Instant::now(),
             per_second,
             per_call,
+            called_at: AtomicU64::new(0),
             used: AtomicU64::new(0),
             polled_at: AtomicU64::new(0),
+            cpu_at: AtomicU64::new(0),
+            ended_at: AtomicU64::new(0),
             balance: AtomicI64::new(signed(nanos(per_second * BURST))),
             balanced_at: AtomicU64::new(0),
             heavy: AtomicBool::new(false),
             throttled: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            asking_since: AtomicU64::new(0),
         })
     }
 
     /// A new call begins with its whole budget. An app that has used up most of what it saved is not given another
     /// tick of the host's own threads.
     pub(crate) fn start_call(&self) {
+        let low = self.is_low();
+        // Who may have to wait before the first poll waits on the call's time; others begin with that poll.
+        self.called_at.store(if low { self.now() } else { 0 }, Ordering::Relaxed);
         self.used.store(0, Ordering::Relaxed);
-        self.heavy.store(self.is_low(), Ordering::Relaxed);
+        self.asked.store(0, Ordering::Relaxed);
+        self.heavy.store(low, Ordering::Relaxed);
     }
 
     /// True for an app that has used up most of what it saved.
@@ -67,22 +99,55 @@ impl Meter {
     }
 
     pub(crate) fn begin(&self) {
-        self.polled_at.store(self.clock(), Ordering::Relaxed);
+        let now = self.now();
+        self.polled_at.store(now, Ordering::Relaxed);
+        if self.called_at.load(Ordering::Relaxed) == 0 {
+            self.called_at.store(now, Ordering::Relaxed);
+        }
+        if self.is_heavy() {
+            self.cpu_at.store(thread_cpu_time().unwrap_or(0), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn end(&self) {
-        let slice = self.slice();
+        let now = self.now();
+        let slice = self.slice(now);
+        self.ended_at.store(now, Ordering::Relaxed);
         self.used.store(self.used.load(Ordering::Relaxed).saturating_add(slice), Ordering::Relaxed);
-        self.earn();
+        self.earn(now);
         self.balance.fetch_sub(signed(slice), Ordering::Relaxed);
         if slice >= nanos(TICK) / 2 {
             self.heavy.store(true, Ordering::Relaxed);
         }
     }
 
+    /// How long the call that has just ended took, waiting included: to its answer, or to now if it gave none.
+    pub(crate) fn took(&self, answered: bool) -> Duration {
+        let until = if answered { self.ended_at.load(Ordering::Relaxed) } else { self.now() };
+        match self.called_at.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            began => Duration::from_nanos(until.saturating_sub(began)),
+        }
+    }
+
+    /// From here until the guard is dropped, the call waits for a person.
+    pub(crate) fn ask(&self) -> Asking<'_> {
+        self.asking_since.store(self.now().max(1), Ordering::Relaxed);
+        Asking(self)
+    }
+
+    /// How long the call has waited for a person since this was last called.
+    pub(crate) fn take_asked(&self) -> Duration {
+        let mut asked = self.asked.swap(0, Ordering::Relaxed);
+        if self.asking_since.load(Ordering::Relaxed) != 0 {
+            let now = self.now();
+            asked += now.saturating_sub(self.asking_since.swap(now, Ordering::Relaxed));
+        }
+        Duration::from_nanos(asked)
+    }
+
     /// Adds what the time since the last look is worth.
-    fn earn(&self) {
-        let now = nanos(self.origin.elapsed());
+    fn earn(&self, now: u64) {
         let since = now.saturating_sub(self.balanced_at.swap(now, Ordering::Relaxed));
         let earned = u128::from(since) * self.per_second.as_nanos() / 1_000_000_000;
         let earned = i64::try_from(earned).unwrap_or(i64::MAX);
@@ -102,7 +167,7 @@ impl Meter {
     }
 
     pub(crate) fn over_call_budget(&self) -> bool {
-        let used = self.used.load(Ordering::Relaxed).saturating_add(self.slice());
+        let used = self.used.load(Ordering::Relaxed).saturating_add(self.slice(self.now()));
         used > nanos(self.per_call)
     }
 
@@ -111,7 +176,7 @@ impl Meter {
         if self.balance.load(Ordering::Relaxed) >= 0 {
             return None;
         }
-        self.earn();
+        self.earn(self.now());
         let balance = self.balance.load(Ordering::Relaxed);
         if balance >= 0 {
             return None;
@@ -128,21 +193,21 @@ impl Meter {
         Duration::from_nanos(self.throttled.load(Ordering::Relaxed))
     }
 
+    /// What the poll that runs has used. Real time for a call that has just begun. A heavy one runs at a low priority
+    /// and may be waiting for a core while it is being polled, so there the thread's own CPU time counts.
+    ///
     /// A guest gives its thread back at every tick. What a poll takes beyond that, on a thread that is not low in
     /// priority, is somebody else's: the system had other things to do.
-    fn slice(&self) -> u64 {
-        let slice = self.clock().saturating_sub(self.polled_at.load(Ordering::Relaxed));
-        if self.is_heavy() { slice } else { slice.min(2 * nanos(TICK)) }
+    fn slice(&self, now: u64) -> u64 {
+        let real = now.saturating_sub(self.polled_at.load(Ordering::Relaxed));
+        if !self.is_heavy() {
+            return real.min(2 * nanos(TICK));
+        }
+        thread_cpu_time().map_or(real, |cpu| cpu.saturating_sub(self.cpu_at.load(Ordering::Relaxed)))
     }
 
-    /// Real time for a call that has just begun: reading it takes nanoseconds. A heavy one runs at a low priority and
-    /// may be waiting for a core while it is being polled, so there the thread's own CPU time counts.
-    fn clock(&self) -> u64 {
-        if self.heavy.load(Ordering::Relaxed)
-            && let Some(time) = thread_cpu_time()
-        {
-            return time;
-        }
+    /// Nanoseconds since the meter was made.
+    fn now(&self) -> u64 {
         nanos(self.origin.elapsed())
     }
 }
@@ -190,7 +255,7 @@ mod tests {
     fn savings_are_bounded() {
         let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
         meter.balanced_at.store(0, Ordering::Relaxed);
-        meter.earn();
+        meter.earn(meter.now());
         assert_eq!(meter.balance.load(Ordering::Relaxed), 2_000_000_000);
         assert!(!meter.is_low());
         meter.balance.store(499_999_999, Ordering::Relaxed);

@@ -116,8 +116,7 @@ mod tests {
 
     fn cache() -> (tempfile::TempDir, Engine, NativeCache) {
         let folder = tempfile::tempdir().unwrap();
-        let config = crate::engine::config(Default::default(), &Default::default()).unwrap();
-        let engine = Engine::new(&config).unwrap();
+        let engine = crate::engine::engine(Default::default(), &Default::default()).unwrap();
         let data = Data::open(folder.path()).unwrap();
         let cache = NativeCache::open(&data, &engine).unwrap();
         (folder, engine, cache)

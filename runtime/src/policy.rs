@@ -47,8 +47,8 @@ pub struct Policy {
     pub rates: BTreeMap<String, NonZeroU32>,
     /// Notifications kept for a slow receiver before the oldest are dropped and counted. Default 256.
     pub notification_queue: usize,
-    /// How long a question about a permission may stay open; then it counts as not granted. A call that waits for the
-    /// answer is held to `wall_per_call` as well. Default 60 s.
+    /// How long a question about a permission may stay open; then it counts as not granted. The `wall_per_call` of a
+    /// call that waits for the answer does not run meanwhile. Default 60 s.
     pub prompt_timeout: Duration,
     /// Which requests apps may make on the network, and how much of it they may take.
     pub network: NetworkPolicy,

@@ -151,10 +151,17 @@ struct Supervised<'a, F> {
 }
 
 impl<F: Future> Supervised<'_, F> {
-    /// True once the call has used up its time, waiting included.
+    /// True once the call has used up its time, waiting included; but not for a person, who is no fault of the app's.
     fn out_of_time(&mut self, cx: &mut Context<'_>) -> bool {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.wall)));
-        timer.as_mut().poll(cx).is_ready()
+        while timer.as_mut().poll(cx).is_ready() {
+            let asked = self.meter.take_asked();
+            if asked.is_zero() {
+                return true;
+            }
+            timer.as_mut().reset(tokio::time::Instant::now() + asked);
+        }
+        false
     }
 
     /// The time while a guest was held still does not count.

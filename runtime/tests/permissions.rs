@@ -6,11 +6,13 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use common::{APP, Package, TestHost, builder, host_with};
 use miniapp_runtime::rpc::{RpcError, code};
 use miniapp_runtime::{
-    Bridge, CallError, Decision, Instance, LaunchError, Policy, PromptPermissions, StaticPermissions,
+    Bridge, CallError, Decision, Instance, LaunchError, Limits, Policy, PromptPermissions, StaticPermissions,
+    StopReason,
 };
 use serde_json::{Value, json};
 
@@ -70,6 +72,30 @@ async fn a_grant_is_one_users_and_outlives_the_host() {
     host.revoke("ann", APP, "cart.write").unwrap();
     drop(host);
     denied_for("revoked", checkout(&start().launch(APP, "ann").await.unwrap()).await);
+}
+
+/// A person may take longer to answer than an app may to work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_time_that_a_person_takes_is_not_the_apps() {
+    let wall = Duration::from_millis(100);
+    let (bridge, _) = counting("cart.write", "cart.checkout");
+    let stuck = Bridge::new("cart.read").method("cart.get", |_, _: Value| async {
+        std::future::pending::<()>().await;
+        Ok::<_, RpcError>(())
+    });
+    let host = host_with(|b| {
+        let limits = Limits { wall_per_call: wall, ..Limits::PHONE };
+        let provider = PromptPermissions::new(move |_| async move {
+            tokio::time::sleep(wall * 4).await;
+            Decision::AllowOnce
+        });
+        b.bridge(bridge).bridge(stuck).policy(Policy { limits, ..Policy::default() }).permissions(provider)
+    });
+    let app = host.run(&Package::with(&["cart.write", "cart.read"])).await;
+    assert_eq!(checkout(&app).await.unwrap(), json!(1));
+    // Once it is answered, the app's own time runs again.
+    let ended = app.call::<Value>("1cart.get", &json!({})).await.unwrap_err();
+    assert!(matches!(ended, CallError::Stopped { reason: StopReason::Wall { .. }, .. }), "{ended}");
 }
 
 async fn asking(decision: Decision) -> (TestHost, Arc<AtomicU32>) {

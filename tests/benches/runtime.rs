@@ -12,9 +12,7 @@ mod common;
 use common::{APP, Package, host_with, wat};
 use std::time::{Duration, Instant};
 
-use miniapp_runtime::{
-    Bridge, Compiler, Host, Limits, Policy, StaticPermissions, engine_config, rpc::RpcError,
-};
+use miniapp_runtime::{Bridge, Compiler, Host, Limits, Policy, StaticPermissions, engine, rpc::RpcError};
 use mpkg_package::Trust;
 use mpkg_tests::{bench, workspace};
 use serde_json::{Value, json};
@@ -40,7 +38,7 @@ struct Raw {
 
 impl Raw {
     fn new() -> Self {
-        let engine = Engine::new(&engine_config(Compiler::Cranelift, &policy()).unwrap()).unwrap();
+        let engine = engine(Compiler::Cranelift, &policy()).unwrap();
         let component = Component::new(&engine, wat(&["host"])).unwrap();
         let mut linker = Linker::new(&engine);
         let mut host = linker.instance("mpkg:bridge/host@1.0.0").unwrap();

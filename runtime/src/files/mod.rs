@@ -55,6 +55,11 @@ impl FileStores {
         Self { root: data_folder.join("files"), open: Mutex::default() }
     }
 
+    /// What the folder of a publisher's app is called.
+    pub(crate) fn folder_name(owner: &str) -> String {
+        hash(owner)
+    }
+
     /// Opens a folder, which is made if it is missing. `wanted` is asked once no removal can come between.
     pub(crate) fn open(&self, of: &Namespace, wanted: impl Fn() -> bool) -> Result<Arc<Folder>, FileError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,8 +16,7 @@ fn declare(name: &str) -> Declared {
 /// No package with such an import is signed or accepted; and if one were, there would be nothing to call.
 #[test]
 fn an_import_is_linked_only_where_its_permission_is_declared() {
-    let engine =
-        Engine::new(&crate::engine::config(Default::default(), &Default::default()).unwrap()).unwrap();
+    let engine = crate::engine::engine(Default::default(), &Default::default()).unwrap();
     let mut registry = Registry::default();
     for bridge in crate::bridge::builtin(&Default::default()) {
         registry.add(bridge).unwrap();

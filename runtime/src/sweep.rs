@@ -1,0 +1,75 @@
+//! What a host that was killed left behind: files that were written and never recorded, or that outlived their record.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+use crate::data::{Data, DataError};
+use crate::files::FileStores;
+
+/// Removes from the data folder what belongs to no installed app. Nothing else has the folder open by now.
+///
+/// What cannot be removed is reported and left: it costs room, nothing more.
+pub(crate) fn sweep(data: &Data) -> Result<(), DataError> {
+    let installed = data.all_installed()?;
+    let digests: HashSet<_> = installed.iter().map(|app| app.digest.as_str()).collect();
+    let owners: HashSet<_> =
+        installed.iter().map(|app| FileStores::folder_name(&app.namespace("").owner)).collect();
+    let folder = data.folder();
+    // Packages are `<digest>.mpkg`, compiled code is `<digest>-<engine>.bin`, and what is neither is a file that was
+    // to get such a name.
+    let of_installed = |name: &str| name.split(['.', '-']).next().is_some_and(|stem| digests.contains(stem));
+    remove_unless(&folder.join("packages"), of_installed);
+    remove_unless(&folder.join("native"), of_installed);
+    remove_unless(&folder.join("files"), |name| owners.contains(name));
+    Ok(())
+}
+
+fn remove_unless(folder: &Path, kept: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(&kept) {
+            continue;
+        }
+        let path = entry.path();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let name = path.file_name().unwrap_or(OsStr::new("")).to_string_lossy().into_owned();
+        match removed {
+            Ok(()) => tracing::info!(name, "removed what an interrupted host had left"),
+            Err(error) => tracing::warn!(%error, name, "what an interrupted host had left stays on disk"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_installed_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let app = crate::data::Installed {
+            app_id: "com.example.a".into(),
+            publisher: "mp1a".into(),
+            version: "1.0.0".into(),
+            release_seq: 1,
+            digest: "aa".into(),
+            size: 1,
+            manifest: "{}".into(),
+        };
+        data.record_install(&app, Default::default()).unwrap();
+        let owner = FileStores::folder_name(&app.namespace("").owner);
+        let kept = ["packages/aa.mpkg", "native/aa-0011.bin", &format!("files/{owner}/user/x")];
+        let swept = ["packages/bb.mpkg", "packages/.tmp123", "native/bb-0011.bin", "files/other/user/x"];
+        for name in kept.iter().chain(&swept) {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"x").unwrap();
+        }
+        sweep(&data).unwrap();
+        assert!(kept.iter().all(|name| folder.path().join(name).exists()));
+        assert!(!swept.iter().any(|name| folder.path().join(name).exists()));
+    }
+}
