@@ -171,7 +171,7 @@ async fn launch(inner: Arc<Inner>, birth: Birth) -> Result<Instance, LaunchError
         let _ = instance.notify("lifecycle.error", &params).await;
     }
     life.enter(State::Launched);
-    inner.local.start(&instance, &inner.runtime);
+    session.local.lane.start(Arc::downgrade(&instance.shared), inner.runtime.clone());
     match life.switch.reason() {
         Some(reason) => Err(stopped(life, reason)),
         None => Ok(instance),

@@ -11,8 +11,7 @@ use crate::app::App;
 use crate::bridge::Profiles;
 use crate::data::{Data, DataError, Installed, Namespace};
 use crate::files::{FileError, FileStores, Folder};
-use crate::inbox::{Inboxes, Lane, pump};
-use crate::instance::Instance;
+use crate::inbox::{Inboxes, Lane};
 use crate::publish::{PublishError, Published};
 use crate::supervisor::KillSwitch;
 
@@ -51,12 +50,6 @@ impl Locals {
             folder: Mutex::new(None),
             switch,
         }
-    }
-
-    /// Begins to tell an instance what waits for it.
-    pub(crate) fn start(&self, instance: &Instance, runtime: &tokio::runtime::Handle) {
-        let lane = instance.shared.session.local.lane.clone();
-        runtime.spawn(pump(self.inboxes.clone(), lane, Arc::downgrade(&instance.shared)));
     }
 
     /// An app has lost a permission of one user.
@@ -139,14 +132,16 @@ impl Local {
         Ok(folder.insert(self.stores.open(self.lane.of(), running)?).clone())
     }
 
-    /// Lets go of the folder of an instance that has ended, while somebody may still hold a handle of the instance.
+    /// Lets go of what an instance that has ended had, while somebody may still hold a handle of it: its folder, and
+    /// what waited for it, which its successor gets.
     pub(crate) fn release(&self) {
         self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.inboxes.leave(&self.lane);
     }
 }
 
 impl Drop for Local {
-    /// A launch that failed never had a task to end its lane.
+    /// A launch that failed has nobody else to do it.
     fn drop(&mut self) {
         self.inboxes.leave(&self.lane);
     }

@@ -1,10 +1,12 @@
 //! How often things may happen: calls of a method, lines of a log.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::clock::{Clock, MonotonicClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 
 /// Rates of built-in methods that cost more than the call: they write to disk or wake somebody up.
 pub(crate) const BUILTIN: &[(&str, u32)] = &[
@@ -17,7 +19,10 @@ pub(crate) const BUILTIN: &[(&str, u32)] = &[
 ];
 
 /// So many a second, and as many at once after a pause.
-pub(crate) struct Rate(DefaultDirectRateLimiter);
+///
+/// With the standard clock: the limiter's own default asks the processor what it is whenever one is made, which on a
+/// virtual machine takes longer than launching an app.
+pub(crate) struct Rate(RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>);
 
 impl std::fmt::Debug for Rate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,12 +34,12 @@ impl Rate {
     /// At least one a second.
     pub(crate) fn per_second(rate: u32) -> Self {
         let rate = NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN);
-        Self(RateLimiter::direct(Quota::per_second(rate)))
+        Self(RateLimiter::direct_with_clock(Quota::per_second(rate), MonotonicClock))
     }
 
     /// Counts one more, or says how long to wait for it.
     pub(crate) fn check(&self) -> Result<(), Duration> {
-        self.0.check().map_err(|not_until| not_until.wait_time_from(DefaultClock::default().now()))
+        self.0.check().map_err(|not_until| not_until.wait_time_from(MonotonicClock.now()))
     }
 }
 

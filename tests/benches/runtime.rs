@@ -148,7 +148,7 @@ fn main() {
     let authorize = authorize(&runtime, &app);
     let mut rows = vec![spawn, call, bridge, authorize];
     rows.extend(runtime.block_on(kills(&host)));
-    for project in ["stock-alert", "shopping-cart"] {
+    for project in ["examples/stock-alert", "examples/shopping-cart"] {
         match workspace::built(project) {
             Ok(package) => rows.extend(runtime.block_on(example(project, &package))),
             Err(why) => eprintln!("SKIPPED: {project}: {why}"),
@@ -219,7 +219,8 @@ async fn example(project: &str, package: &std::path::Path) -> Vec<bench::Row> {
     let (statement_root, created) = (mpkg_package::Root::single(&key.public()), common_time());
     let signed =
         mpkg_package::sign(&package, &key, &statement_root, created).unwrap().embed(&package).unwrap();
-    let name = |what: &str| format!("{what}_{}", if project == "stock-alert" { "rust" } else { "js" });
+    let name =
+        |what: &str| format!("{what}_{}", if project.ends_with("stock-alert") { "rust" } else { "js" });
     let open = |folder: &std::path::Path| {
         let policy = Policy { memory_bytes: 4 << 30, instances: 2000, ..policy() };
         let builder = Host::builder(folder).policy(policy).trust(Trust::key(&key.public()));
@@ -254,7 +255,7 @@ async fn example(project: &str, package: &std::path::Path) -> Vec<bench::Row> {
         drop(launched);
     }
 
-    let many = if project == "stock-alert" { 1000 } else { 80 };
+    let many = if project.ends_with("stock-alert") { 1000 } else { 80 };
     let before = resident();
     let mut live = Vec::with_capacity(many);
     for n in 0..many {

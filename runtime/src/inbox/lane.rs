@@ -1,19 +1,22 @@
 //! What waits for one instance.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ATTEMPTS;
 use super::events::{Event, Queue, TOPICS};
+use super::pump::pump;
 use super::timers::{TimerState, Timers};
 use super::watch::{Changes, WATCHES, Watch};
 use crate::data::Namespace;
+use crate::instance::Shared;
 use crate::stop::StopReason;
 use crate::supervisor::KillSwitch;
 
@@ -88,8 +91,25 @@ pub(crate) struct Lane {
     switch: Arc<KillSwitch>,
     state: Mutex<State>,
     pub(super) wake: Notify,
+    /// There was something to do.
+    roused: AtomicBool,
+    /// The task that does it has begun. Most instances never need one.
+    pumping: AtomicBool,
+    pump: OnceLock<Pump>,
     delivered: AtomicU64,
     dropped: AtomicU64,
+}
+
+/// What the task of a lane is made from.
+struct Pump {
+    runtime: Handle,
+    instance: Weak<Shared>,
+}
+
+impl std::fmt::Debug for Pump {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pump")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +136,9 @@ impl Lane {
             of,
             instance,
             switch,
+            roused: AtomicBool::new(!queue.is_empty()),
+            pumping: AtomicBool::new(false),
+            pump: OnceLock::new(),
             state: Mutex::new(State { topics, queue, ..State::default() }),
             wake: Notify::new(),
             delivered: AtomicU64::new(0),
@@ -129,6 +152,30 @@ impl Lane {
 
     pub(crate) fn instance(&self) -> u64 {
         self.instance
+    }
+
+    /// From now on the instance may be told what waits for it.
+    pub(crate) fn start(self: &Arc<Self>, instance: Weak<Shared>, runtime: Handle) {
+        // Set once, by the launch.
+        let _ = self.pump.set(Pump { runtime, instance });
+        if self.roused.load(Ordering::SeqCst) {
+            self.begin();
+        }
+    }
+
+    /// There is something to do. Before the start it waits; either this or the start sees that both have happened.
+    fn rouse(self: &Arc<Self>) {
+        self.roused.store(true, Ordering::SeqCst);
+        self.wake.notify_one();
+        self.begin();
+    }
+
+    fn begin(self: &Arc<Self>) {
+        if let Some(Pump { runtime, instance }) = self.pump.get()
+            && !self.pumping.swap(true, Ordering::SeqCst)
+        {
+            runtime.spawn(pump(self.clone(), instance.clone()));
+        }
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -145,7 +192,7 @@ impl Lane {
     }
 
     /// False if there are too many.
-    pub(crate) fn subscribe(&self, topic: String) -> bool {
+    pub(crate) fn subscribe(self: &Arc<Self>, topic: String) -> bool {
         let mut state = self.lock();
         if state.topics.len() >= TOPICS && !state.topics.contains(&topic) {
             return false;
@@ -155,7 +202,7 @@ impl Lane {
         }
         drop(state);
         // Somebody who may subscribe may also hear what was kept for it.
-        self.wake.notify_one();
+        self.rouse();
         true
     }
 
@@ -173,14 +220,14 @@ impl Lane {
     }
 
     /// Nothing if it is not subscribed, else whether there was room.
-    pub(super) fn publish(&self, event: &Event) -> Option<bool> {
+    pub(super) fn publish(self: &Arc<Self>, event: &Event) -> Option<bool> {
         let mut state = self.lock();
         if !state.topics.contains(&*event.topic) {
             return None;
         }
         let taken = state.queue.push(event.clone());
         drop(state);
-        self.wake.notify_one();
+        self.rouse();
         Some(taken)
     }
 
@@ -197,15 +244,15 @@ impl Lane {
         self.lock().watch.unwatch(prefix)
     }
 
-    pub(super) fn changed(&self, keys: Option<&[String]>) {
+    pub(super) fn changed(self: &Arc<Self>, keys: Option<&[String]>) {
         if self.lock().watch.changed(keys) {
-            self.wake.notify_one();
+            self.rouse();
         }
     }
 
     /// The timer's id; nothing if there are too many.
     pub(crate) fn set_timer(
-        &self,
+        self: &Arc<Self>,
         id: Option<String>,
         after: Duration,
         every: Option<Duration>,
@@ -214,7 +261,7 @@ impl Lane {
         let id = id.unwrap_or_else(|| state.timers.free_id());
         let set = state.timers.set(&id, Instant::now() + after, every);
         drop(state);
-        self.wake.notify_one();
+        self.rouse();
         set.then_some(id)
     }
 

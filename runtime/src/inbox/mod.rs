@@ -1,6 +1,7 @@
 //! What waits to be told to apps: events of topics they subscribed to, changed storage keys, timers that are due.
 //!
-//! Every instance has a [`Lane`], and one task ([`pump`]) that takes from it and calls the guest, one delivery at a time.
+//! Every instance has a [`Lane`], and from the first thing to do on one task ([`pump::pump`]) that takes from it and calls the
+//! guest, one delivery at a time.
 //! What the guest's handler returns from without an error is done. An error brings the same delivery again after a
 //! pause, a few times, and is then counted as dropped; a guest that does not know the method is not disturbed again.
 //!
@@ -29,7 +30,6 @@ use crate::supervisor::KillSwitch;
 
 pub(crate) use events::TOPICS;
 pub(crate) use lane::Lane;
-pub(crate) use pump::pump;
 pub(crate) use timers::{TIMERS, TimerState};
 pub(crate) use watch::WATCHES;
 
@@ -84,7 +84,7 @@ impl Inboxes {
     pub(crate) fn join(&self, of: Namespace, instance: u64, switch: Arc<KillSwitch>) -> Arc<Lane> {
         let mut boxes = self.lock();
         let mailbox = boxes.entry(of.clone()).or_default();
-        // A predecessor may have ended without its task having noticed yet.
+        // A predecessor may have ended while somebody was in it who has not left yet.
         let ended: Vec<u64> =
             mailbox.lanes.iter().filter(|(_, lane)| lane.has_ended()).map(|(id, _)| *id).collect();
         ended.into_iter().for_each(|id| mailbox.retire(id));
@@ -148,7 +148,7 @@ impl Inboxes {
     /// Queues an event for one instance, if it subscribed to the topic.
     pub(crate) fn publish_to(
         &self,
-        lane: &Lane,
+        lane: &Arc<Lane>,
         topic: &str,
         data: Box<RawValue>,
     ) -> Result<Published, PublishError> {

@@ -7,22 +7,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::Lane;
 use super::lane::{Delivery, Next, Outcome};
-use super::{Inboxes, Lane};
 use crate::error::CallError;
 use crate::instance::{Instance, Shared};
 use crate::rpc::code;
 
 /// Runs until the instance ends. It keeps the instance alive only while the guest is being told something.
-pub(crate) async fn pump(inboxes: Arc<Inboxes>, lane: Arc<Lane>, instance: Weak<Shared>) {
-    tell(&lane, &instance).await;
-    inboxes.leave(&lane);
-    if let Some(shared) = instance.upgrade() {
-        shared.session.local.release();
-    }
-}
-
-async fn tell(lane: &Lane, instance: &Weak<Shared>) {
+pub(super) async fn pump(lane: Arc<Lane>, instance: Weak<Shared>) {
     loop {
         // Listens before it looks, or what comes in between would wait for the next to come.
         let mut woken = pin!(lane.wake.notified());
