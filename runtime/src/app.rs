@@ -15,7 +15,7 @@ use crate::link::{Endpoints, Registry};
 
 /// One version of one app, shared by its instances.
 pub(crate) struct App {
-    pub(crate) installed: Installed,
+    pub(crate) installed: Arc<Installed>,
     pub(crate) name: String,
     pub(crate) declared: Arc<[Declared]>,
     pub(crate) limits: Limits,
@@ -36,7 +36,7 @@ impl App {
     /// Measuring takes longer than starting a small app does, so it is done for the first few and then now and again.
     pub(crate) fn is_to_be_measured(&self) -> bool {
         let before = self.launches.fetch_add(1, Ordering::Relaxed);
-        before < 3 || before.is_multiple_of(64)
+        before < 3 || before.is_power_of_two()
     }
 }
 

@@ -1,17 +1,18 @@
 //! One call into an app, under all its limits.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tracing::{Instrument, debug_span};
+use tracing::{Instrument, Span, debug_span};
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
 
 use crate::error::CallError;
 use crate::guest::Guest;
-use crate::heavy::{HeavyThreads, Unstoppable};
+use crate::heavy::{HeavyThreads, Unstoppable, Work};
 use crate::limits::Limit;
 use crate::link::WireError;
 use crate::notify::Notification;
@@ -127,7 +128,7 @@ impl Shared {
             instance = session.life.id,
             method,
         );
-        let call = Box::pin(run_to_end(place, guard, method.into(), params).instrument(span));
+        let call = run_to_end(Turn { guard, place }, method.into(), params, span);
         match Unstoppable::new(call, &session.meter, &self.runtime, &self.heavy).await {
             Some(outcome) => outcome,
             None => {
@@ -177,63 +178,80 @@ impl Drop for InFlight {
     }
 }
 
+/// A call's turn in the store. The guard comes first, and so is dropped first: the place then frees what a kill
+/// meanwhile could not.
+struct Turn {
+    guard: OwnedMutexGuard<Option<Running>>,
+    place: InFlight,
+}
+
 /// Runs one call. The store is taken out and put back only after a call that ended well, so that a guest that was
 /// interrupted anywhere, by whatever dropped this future, is never entered again.
 ///
-/// `place` comes first, and so is dropped last: it frees what a kill meanwhile could not.
-async fn run_to_end(
-    place: InFlight,
-    mut guard: OwnedMutexGuard<Option<Running>>,
+/// Not an `async fn`: these keep their arguments twice, and a future of a kilobyte is slow to allocate and to move.
+fn run_to_end(
+    mut turn: Turn,
     method: Arc<str>,
     params: String,
-) -> Result<String, CallError> {
-    let shared = &*place.0;
-    let session = &shared.session;
-    let switch = &session.life.switch;
-    let Some(mut running) = guard.take() else { return Err(shared.stopped()) };
-    let Some(_hold) = session.ledger.hold(method.len() + params.len()) else {
-        *guard = Some(running);
-        session.metrics.hit(Limit::Memory);
-        let error = RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
-        return Err(error.with_limit(Limit::Memory).into());
-    };
-    session.ledger.forgive();
-    session.meter.start_call();
-    running.store.set_epoch_deadline(1);
-    let call = running.handle.call_async(&mut running.store, (method.clone(), params));
-    let ended = supervise(call, switch, &session.meter, session.limits.wall_per_call).await;
-    let (answer, stop) = match ended {
-        Ended::Finished(Ok((answer,))) => (Some(answer), None),
-        Ended::Finished(Err(error)) => (None, Some(trap::reason(&error, session, &method))),
-        Ended::Killed => (None, None),
-        Ended::WallBudget => {
-            (None, Some(StopReason::Wall { method: method.to_string(), limit: session.limits.wall_per_call }))
-        }
-    };
-    let failed = !matches!(answer, Some(Ok(_)));
-    session.metrics.record_call(failed, session.meter.took(answer.is_some()), session.meter.used());
-    match answer {
-        // A kill that came while the last instructions ran holds all the same.
-        Some(answer) if switch.reason().is_none() => {
-            *guard = Some(running);
-            let limit = session.limits.message_bytes;
-            match answer {
-                Ok(text) if text.len() > limit => {
-                    session.metrics.hit(Limit::Message);
-                    Err(RpcError::too_large("The answer", text.len(), limit).into())
+    span: Span,
+) -> Work<Result<String, CallError>> {
+    let call = async move {
+        // Taken as a whole, for the sake of the order in which its parts are dropped.
+        let turn: &mut Turn = &mut turn;
+        let (guard, shared) = (&mut turn.guard, &*turn.place.0);
+        let session = &shared.session;
+        let switch = &session.life.switch;
+        let Some(mut running) = guard.take() else { return Err(shared.stopped()) };
+        let Some(_hold) = session.ledger.hold(method.len() + params.len()) else {
+            **guard = Some(running);
+            session.metrics.hit(Limit::Memory);
+            let error =
+                RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
+            return Err(error.with_limit(Limit::Memory).into());
+        };
+        session.ledger.forgive();
+        session.meter.start_call();
+        running.store.set_epoch_deadline(1);
+        let ended = {
+            let call = pin!(running.handle.call_async(&mut running.store, (method.clone(), params)));
+            supervise(call, switch, &session.meter, session.limits.wall_per_call).await
+        };
+        let (answer, stop) = match ended {
+            Ended::Finished(Ok((answer,))) => (Some(answer), None),
+            Ended::Finished(Err(error)) => (None, Some(trap::reason(&error, session, &method))),
+            Ended::Killed => (None, None),
+            Ended::WallBudget => (
+                None,
+                Some(StopReason::Wall { method: method.to_string(), limit: session.limits.wall_per_call }),
+            ),
+        };
+        let failed = !matches!(answer, Some(Ok(_)));
+        session.metrics.record_call(failed, session.meter.took(answer.is_some()), session.meter.used());
+        match answer {
+            // A kill that came while the last instructions ran holds all the same.
+            Some(answer) if switch.reason().is_none() => {
+                **guard = Some(running);
+                let limit = session.limits.message_bytes;
+                match answer {
+                    Ok(text) if text.len() > limit => {
+                        session.metrics.hit(Limit::Message);
+                        Err(RpcError::too_large("The answer", text.len(), limit).into())
+                    }
+                    Ok(text) => Ok(text),
+                    Err(error) => Err(CallError::Rpc(error.into())),
                 }
-                Ok(text) => Ok(text),
-                Err(error) => Err(CallError::Rpc(error.into())),
+            }
+            _ => {
+                drop(running);
+                let reason = stop.unwrap_or(StopReason::Unloaded);
+                if let Some(limit) = reason.limit() {
+                    session.metrics.hit(limit);
+                }
+                session.life.stop(reason);
+                Err(shared.stopped())
             }
         }
-        _ => {
-            drop(running);
-            let reason = stop.unwrap_or(StopReason::Unloaded);
-            if let Some(limit) = reason.limit() {
-                session.metrics.hit(limit);
-            }
-            session.life.stop(reason);
-            Err(shared.stopped())
-        }
-    }
+    };
+    // Most of the time nobody looks, and then a span is not worth its room.
+    if span.is_disabled() { Box::pin(call) } else { Box::pin(call.instrument(span)) }
 }

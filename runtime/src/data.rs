@@ -6,18 +6,20 @@
 
 mod audit;
 mod grants;
+mod memo;
+mod values;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mpkg_package::Floors;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-mod values;
-
 use grants::GRANTS;
+use memo::Memo;
 
 pub(crate) use audit::unix_ms;
 pub use audit::{AuditOutcome, AuditPage, AuditRecord, Decider};
@@ -105,7 +107,7 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// Two publishers' apps of one id share nothing. A publisher's id has no `/` in it.
     pub(crate) fn new(user: &str, publisher: &str, app_id: &str) -> Self {
-        Self { user: user.to_owned(), owner: format!("{publisher}/{app_id}") }
+        Self { user: user.to_owned(), owner: [publisher, "/", app_id].concat() }
     }
 
     /// The app's id, without its publisher.
@@ -117,6 +119,7 @@ impl Namespace {
 pub(crate) struct Data {
     folder: PathBuf,
     db: Database,
+    memo: Memo,
     /// The most records that the audit keeps.
     audit_kept: u64,
 }
@@ -163,7 +166,7 @@ impl Data {
         txn.open_table(VALUES)?;
         txn.open_table(USAGE)?;
         txn.commit()?;
-        Ok(Self { folder: folder.to_owned(), db, audit_kept: audit::KEPT })
+        Ok(Self { folder: folder.to_owned(), db, memo: Memo::default(), audit_kept: audit::KEPT })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -187,10 +190,12 @@ impl Data {
         self.folder.join("packages").join(format!("{digest}.mpkg"))
     }
 
-    pub(crate) fn installed(&self, app_id: &str) -> Result<Option<Installed>, DataError> {
-        let table = self.db.begin_read()?.open_table(INSTALLED)?;
-        let record = table.get(app_id)?;
-        record.map(|json| Ok(serde_json::from_str(json.value())?)).transpose()
+    pub(crate) fn installed(&self, app_id: &str) -> Result<Option<Arc<Installed>>, DataError> {
+        self.memo.installed(app_id, || {
+            let table = self.db.begin_read()?.open_table(INSTALLED)?;
+            let record = table.get(app_id)?;
+            record.map(|json| Ok(serde_json::from_str(json.value())?)).transpose()
+        })
     }
 
     pub(crate) fn all_installed(&self) -> Result<Vec<Installed>, DataError> {
@@ -233,7 +238,7 @@ impl Data {
             grants.insert(key, floor.max(trust.grant_version))?;
             txn.open_table(INSTALLED)?.insert(app.app_id.as_str(), serde_json::to_string(app)?.as_str())?;
         }
-        Ok(txn.commit()?)
+        self.commit(txn)
     }
 
     /// Forgets an app, its grants and its data. The floor stays: or uninstalling would be the way to a rollback.
@@ -244,7 +249,14 @@ impl Data {
         txn.open_table(GRANTS)?.retain(|(_, of, _), _| of != owner)?;
         txn.open_table(VALUES)?.retain(|(_, of, _), _| of != owner)?;
         txn.open_table(USAGE)?.retain(|(_, of), _| of != owner)?;
-        Ok(txn.commit()?)
+        self.commit(txn)
+    }
+
+    /// Commits a change of what is kept in memory, too. One that failed may have happened all the same.
+    fn commit(&self, txn: WriteTransaction) -> Result<(), DataError> {
+        let committed = txn.commit();
+        self.memo.forget();
+        Ok(committed?)
     }
 }
 

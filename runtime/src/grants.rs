@@ -80,7 +80,7 @@ impl Host {
         let Some(app) = self.inner.data.installed(app_id)? else { return Ok(Vec::new()) };
         let stored = self.inner.data.grants(&app.namespace(user))?;
         Ok(stored
-            .into_iter()
+            .iter()
             .map(|(permission, grant)| Grant {
                 decision: match grant.decision {
                     StoredDecision::Allow => GrantDecision::Always,
@@ -89,9 +89,9 @@ impl Host {
                     StoredDecision::Block => GrantDecision::Blocked,
                     StoredDecision::Revoked => GrantDecision::Revoked,
                 },
-                scope: grant.scope.get(&permission).cloned().unwrap_or(ScopeValue::None),
+                scope: grant.scope.get(permission).cloned().unwrap_or(ScopeValue::None),
                 unix_ms: grant.unix_ms,
-                permission,
+                permission: permission.clone(),
             })
             .collect())
     }

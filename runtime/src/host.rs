@@ -23,6 +23,7 @@ use crate::local::Locals;
 use crate::memory::HostMemory;
 use crate::policy::Policy;
 use crate::provider::{DenyPermissions, PermissionProvider};
+use crate::rates::Limited;
 use crate::stop::StopReason;
 use crate::sweep::sweep;
 
@@ -132,6 +133,7 @@ impl HostBuilder {
         });
         let inner = Inner {
             methods: registry.names(),
+            rates: registry.rates(),
             memory: HostMemory::new(self.policy.memory_bytes),
             compiles: Arc::new(Semaphore::new(self.policy.compiles.max(1))),
             tiers,
@@ -159,6 +161,7 @@ pub(crate) struct Inner {
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) methods: Arc<[String]>,
+    pub(crate) rates: Limited,
     pub(crate) data: Arc<Data>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) broker: Arc<Broker>,

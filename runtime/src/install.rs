@@ -90,7 +90,7 @@ fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
         return Err(InstallError::TooManyPermissions { declared, limit: DECLARED_LIMIT });
     }
     let before = inner.data.installed(&app.app_id)?;
-    check_succession(inner, &app, before.as_ref())?;
+    check_succession(inner, &app, before.as_deref())?;
     let floors = inner.data.trust_floors(&app.publisher, &app.app_id)?;
     let floors = floors.admit(&verified, now()).map_err(|error| InstallError::Refused(Box::new(error)))?;
     write_file(&inner.data.package_path(&app.digest), &[verified.package()])?;

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::metrics::add_alone;
+
 /// Upper bounds of the buckets, in nanoseconds: 1, 2, 5 in each decade from a microsecond to a minute.
 pub(crate) const BOUNDS: [u64; 24] = [
     1_000,
@@ -50,6 +52,18 @@ impl Latency {
         self.sum.fetch_add(nanos, Ordering::Relaxed);
         if nanos > self.longest.load(Ordering::Relaxed) {
             self.longest.fetch_max(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// The same where nobody else records at the same time.
+    pub(crate) fn record_alone(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(count) = self.counts.get(BOUNDS.partition_point(|&bound| bound < nanos)) {
+            add_alone(count, 1);
+        }
+        add_alone(&self.sum, nanos);
+        if nanos > self.longest.load(Ordering::Relaxed) {
+            self.longest.store(nanos, Ordering::Relaxed);
         }
     }
 

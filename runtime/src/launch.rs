@@ -1,7 +1,7 @@
 //! From an installed app to a running instance.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -26,7 +26,7 @@ use crate::meter::Meter;
 use crate::metrics::{Metrics, Phase};
 use crate::notify::Outbox;
 use crate::prepare::prepare;
-use crate::rates::Rate;
+use crate::rates::{Rate, Rates};
 use crate::session::{Identity, Session};
 use crate::stop::StopReason;
 use crate::supervisor::{Ended, supervise};
@@ -224,7 +224,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         notifications: Outbox::new(inner.policy.notification_queue),
         local,
         log_rate: Rate::per_second(limits.log_lines_per_second),
-        rates: inner.registry.rates(),
+        rates: Rates::new(inner.rates.clone()),
         network: Connections::new(&inner.policy.network),
         metrics: Metrics::new(inner.methods.clone()),
     }))
@@ -243,8 +243,11 @@ async fn start(app: Arc<App>, session: Arc<Session>, most: usize) -> Result<Runn
     let wall = session.limits.wall_per_call;
     let mut store = guest::store(app.pre.engine(), session.clone());
     session.meter.start_call();
-    let starting = app.pre.instantiate_async(&mut store);
-    let reason = match supervise(starting, switch, &session.meter, wall).await {
+    let ended = {
+        let starting = pin!(app.pre.instantiate_async(&mut store));
+        supervise(starting, switch, &session.meter, wall).await
+    };
+    let reason = match ended {
         Ended::Finished(Ok(instance)) => {
             let handle = instance
                 .get_func(store.as_context_mut(), app.handle)

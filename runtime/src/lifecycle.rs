@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -11,13 +12,22 @@ use crate::data::Op;
 use crate::error::CallError;
 use crate::instance::Instance;
 use crate::life::State;
-use crate::rpc::code;
+use crate::rpc::{RpcError, code};
 use crate::stop::StopReason;
 
 /// The key of the app's own storage under which what it leaves behind is kept.
 const STATE_KEY: &str = "lifecycle.state";
 /// The longest state an app may leave behind, in bytes of JSON text.
 const STATE_BYTES: usize = 64 * 1024;
+
+/// What `lifecycle.launched` tells.
+#[derive(Serialize)]
+struct Launch<'a> {
+    user: &'a str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<Box<RawValue>>,
+}
 
 impl Instance {
     /// Puts the app in front of the user: it may run, has its permissions that last while in use, and is told
@@ -87,11 +97,9 @@ impl Instance {
         let left = self.left_behind().await;
         // The host's own id of a user is nobody's business.
         let user = &session.local.pseudonym;
-        let params = match &left {
-            Some(state) => json!({ "user": user, "reason": "restore", "state": state }),
-            None => json!({ "user": user, "reason": "launch" }),
-        };
-        self.tell("lifecycle.launched", params.to_string()).await.map(drop)
+        let params = Launch { user, reason: if left.is_some() { "restore" } else { "launch" }, state: left };
+        let params = serde_json::to_string(&params).map_err(|_| RpcError::internal())?;
+        self.tell("lifecycle.launched", params).await.map(drop)
     }
 
     async fn tell_in_time(&self, method: &str, params: String) -> Result<(), CallError> {

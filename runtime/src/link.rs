@@ -17,7 +17,7 @@ use crate::bridge::{Bridge, Caller, Handler};
 use crate::broker::{Declared, Gate, authorize, is_open};
 use crate::guest::Guest;
 use crate::limits::Limit;
-use crate::rates::{BUILTIN, Rates};
+use crate::rates::{BUILTIN, Limited};
 use crate::rpc::{RpcError, code};
 use crate::session::Session;
 
@@ -105,9 +105,9 @@ impl Registry {
         }
     }
 
-    /// The rates of a new instance.
-    pub(crate) fn rates(&self) -> Rates {
-        Rates::new(self.methods.values().map(|provided| provided.rate))
+    /// How often methods may be called, in the order of their places.
+    pub(crate) fn rates(&self) -> Limited {
+        self.methods.values().map(|provided| provided.rate).collect()
     }
 
     /// The methods, in the order of their places.
@@ -349,7 +349,7 @@ impl Authorized<'_> {
                 let started = Instant::now();
                 let answer = handler(caller.clone(), params).await;
                 if let Some(counters) = caller.session.metrics.method(endpoint.place) {
-                    counters.waited.record(started.elapsed());
+                    counters.record_wait(started.elapsed());
                 }
                 answer
             }

@@ -8,9 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::engine::TICK;
+use crate::metrics::add_alone;
 
 /// An app may save up this many seconds' worth of its CPU time per second: starting up is allowed to take more.
 const BURST: u32 = 4;
+
+/// Bits behind the point of [`Meter::share`].
+const SHARE_BITS: u32 = 32;
 
 /// The meter of one instance. One call runs in it at a time; whoever looks from outside sees figures that are at most
 /// a poll old.
@@ -21,6 +25,8 @@ pub(crate) struct Meter {
     /// Where times count from.
     origin: Instant,
     per_second: Duration,
+    /// The same as a part of real time, as a fixed-point number: dividing takes longer than all else here.
+    share: u64,
     per_call: Duration,
     /// When the present call began, in nanoseconds; 0 until then.
     called_at: AtomicU64,
@@ -67,6 +73,7 @@ impl Meter {
         Arc::new(Self {
             origin: Instant::now(),
             per_second,
+            share: u64::try_from((per_second.as_nanos() << SHARE_BITS) / 1_000_000_000).unwrap_or(u64::MAX),
             per_call,
             called_at: AtomicU64::new(0),
             used: AtomicU64::new(0),
@@ -113,9 +120,10 @@ impl Meter {
         let now = self.now();
         let slice = self.slice(now);
         self.ended_at.store(now, Ordering::Relaxed);
-        self.used.store(self.used.load(Ordering::Relaxed).saturating_add(slice), Ordering::Relaxed);
+        add_alone(&self.used, slice);
         self.earn(now);
-        self.balance.fetch_sub(signed(slice), Ordering::Relaxed);
+        let balance = self.balance.load(Ordering::Relaxed).saturating_sub(signed(slice));
+        self.balance.store(balance, Ordering::Relaxed);
         if slice >= nanos(TICK) / 2 {
             self.heavy.store(true, Ordering::Relaxed);
         }
@@ -148,9 +156,10 @@ impl Meter {
 
     /// Adds what the time since the last look is worth.
     fn earn(&self, now: u64) {
-        let since = now.saturating_sub(self.balanced_at.swap(now, Ordering::Relaxed));
-        let earned = u128::from(since) * self.per_second.as_nanos() / 1_000_000_000;
-        let earned = i64::try_from(earned).unwrap_or(i64::MAX);
+        let since = now.saturating_sub(self.balanced_at.load(Ordering::Relaxed));
+        self.balanced_at.store(now, Ordering::Relaxed);
+        let earned =
+            i64::try_from((u128::from(since) * u128::from(self.share)) >> SHARE_BITS).unwrap_or(i64::MAX);
         let full = signed(nanos(self.per_second * BURST));
         let balance = self.balance.load(Ordering::Relaxed).saturating_add(earned).min(full);
         self.balance.store(balance, Ordering::Relaxed);

@@ -73,12 +73,12 @@ pub(crate) async fn prepare(inner: &Arc<Inner>, app_id: &str) -> Result<Arc<App>
 
 /// A package read back from disk, with what it takes to compile and link it.
 struct Checked {
-    installed: Installed,
+    installed: Arc<Installed>,
     manifest: Manifest,
     component: Vec<u8>,
 }
 
-async fn make(inner: &Arc<Inner>, installed: Installed) -> Result<Arc<App>, LaunchError> {
+async fn make(inner: &Arc<Inner>, installed: Arc<Installed>) -> Result<Arc<App>, LaunchError> {
     let started = Instant::now();
     let (checked, cached) = blocking(inner, move |inner| {
         let checked = check(&inner.data.package_path(&installed.digest), installed)?;
@@ -192,7 +192,7 @@ impl Inner {
     }
 }
 
-fn check(path: &Path, installed: Installed) -> Result<Checked, LaunchError> {
+fn check(path: &Path, installed: Arc<Installed>) -> Result<Checked, LaunchError> {
     let app_id = &installed.app_id;
     let damaged = |reason: String| LaunchError::Damaged { app_id: app_id.clone(), reason };
     let package = std::fs::read(path).map_err(|e| damaged(e.to_string()))?;

@@ -1,6 +1,7 @@
 //! How often things may happen: calls of a method, lines of a log.
 
 use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, MonotonicClock};
@@ -43,20 +44,27 @@ impl Rate {
     }
 }
 
-/// The rates of one instance's methods, by their places.
-#[derive(Debug, Default)]
-pub(crate) struct Rates(Box<[Option<Rate>]>);
+/// How often each method may be called a second, by their places; the same for all instances of a host.
+pub(crate) type Limited = Arc<[Option<NonZeroU32>]>;
+
+/// The rates of one instance's methods. Most are never met, and made when they first are.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    limited: Limited,
+    made: Box<[OnceLock<Rate>]>,
+}
 
 impl Rates {
-    pub(crate) fn new(per_second: impl Iterator<Item = Option<NonZeroU32>>) -> Self {
-        Self(per_second.map(|rate| rate.map(|rate| Rate::per_second(rate.get()))).collect())
+    pub(crate) fn new(limited: Limited) -> Self {
+        let made = limited.iter().map(|_| OnceLock::new()).collect();
+        Self { limited, made }
     }
 
     #[inline]
     pub(crate) fn check(&self, place: usize) -> Result<(), Duration> {
-        match self.0.get(place) {
-            Some(Some(rate)) => rate.check(),
-            Some(None) | None => Ok(()),
+        match (self.limited.get(place), self.made.get(place)) {
+            (Some(Some(limit)), Some(rate)) => rate.get_or_init(|| Rate::per_second(limit.get())).check(),
+            _ => Ok(()),
         }
     }
 }
@@ -66,7 +74,7 @@ mod tests {
     use super::*;
     #[test]
     fn a_method_without_a_rate_is_not_held_up() {
-        let rates = Rates::new([None, NonZeroU32::new(1)].into_iter());
+        let rates = Rates::new([None, NonZeroU32::new(1)].into());
         assert!((0..10_000).all(|_| rates.check(0).is_ok()));
         assert!(rates.check(1).is_ok());
         assert!(rates.check(1).unwrap_err() <= Duration::from_secs(1));

@@ -126,17 +126,17 @@ pub(crate) enum Ended<T> {
 }
 
 /// Polls `call` until it is done, the switch is thrown, or `wall` has passed. While the instance is suspended, or its
-/// app has used up its CPU time for the moment, the call is left where it is; only the former stops the clock.
+/// app has used up its CPU time for the moment, the call is left where it is; only the former stops the clock, as does a
+/// question to the user.
 ///
-/// Returning drops `call`, and with it the guest's stack, wherever it was parked.
-pub(crate) async fn supervise<T>(
-    call: impl Future<Output = T>,
-    switch: &KillSwitch,
-    meter: &Meter,
+/// The one who drops `call` then drops the guest's stack, wherever it was parked.
+pub(crate) fn supervise<'a, T>(
+    call: Pin<&'a mut impl Future<Output = T>>,
+    switch: &'a KillSwitch,
+    meter: &'a Meter,
     wall: Duration,
-) -> Ended<T> {
-    let call = pin!(call);
-    Supervised { call, switch, meter, wall, timer: None, throttle: None, held_since: None }.await
+) -> impl Future<Output = Ended<T>> {
+    Supervised { call, switch, meter, wall, timer: None, throttle: None, held_since: None }
 }
 
 struct Supervised<'a, F> {

@@ -1,6 +1,8 @@
 //! The host's cost over raw wasmtime under the same engine settings: `spawn`, `call`, `bridge` and `authorize`; and how
 //! long launches and kills take, and what instances have resident.
 //!
+//! With names of rows as arguments (`-- spawn call`) only these.
+//!
 //! The guest is the hand-written one of the runtime's tests, so that as little as possible but the host is measured;
 //! launches and memory are the examples'.
 
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use miniapp_runtime::{Bridge, Compiler, Host, Limits, Policy, StaticPermissions, engine, rpc::RpcError};
 use mpkg_package::Trust;
 use mpkg_tests::{bench, workspace};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker, Lower, TypedFunc};
 use wasmtime::{Engine, Store};
@@ -83,72 +86,86 @@ fn main() {
     });
     let app = runtime.block_on(host.run(&Package::with(&["host.bench"]).required()));
     let (mut store, handle) = runtime.block_on(raw.start());
+    let names: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
+    let mut rows = Vec::new();
     let params = r#"{"sku":"A-1","quantity":2}"#;
+    let given: &RawValue = serde_json::from_str(params).unwrap();
 
-    let spawn = bench::compare(
-        "spawn",
-        "raw wasmtime instantiate",
-        1,
-        |runs| {
-            runtime.block_on(async {
-                for _ in 0..runs {
-                    host.launch(APP, "ann").await.unwrap();
-                }
-            })
-        },
-        |runs| {
-            runtime.block_on(async {
-                for _ in 0..runs {
-                    raw.start().await;
-                }
-            })
-        },
-    );
-    let call = bench::compare(
-        "call",
-        "raw wasmtime call",
-        1,
-        |runs| {
-            runtime.block_on(async {
-                for _ in 0..runs {
-                    app.call_json("echo", params).await.unwrap();
-                }
-            })
-        },
-        |runs| {
-            runtime.block_on(async {
-                for _ in 0..runs {
-                    let call = handle.call_async(&mut store, ("echo".to_owned(), params.to_owned()));
-                    assert!(call.await.unwrap().0.is_ok());
-                }
-            })
-        },
-    );
-    let bridge = bench::compare(
-        "bridge",
-        "raw wasmtime host call",
-        1000,
-        |runs| {
-            runtime.block_on(async {
-                for _ in 0..runs {
-                    app.call_json("loopbench.nothing", "{}").await.unwrap();
-                }
-            })
-        },
-        |runs| {
-            runtime.block_on(async {
-                for _ in 0..runs {
-                    let call =
-                        handle.call_async(&mut store, ("loopbench.nothing".to_owned(), "{}".to_owned()));
-                    assert!(call.await.unwrap().0.is_ok());
-                }
-            })
-        },
-    );
-    let authorize = authorize(&runtime, &app);
-    let mut rows = vec![spawn, call, bridge, authorize];
-    rows.extend(runtime.block_on(kills(&host)));
-    for project in ["examples/stock-alert", "examples/shopping-cart"] {
+    if wanted("spawn") {
+        rows.push(bench::compare(
+            "spawn",
+            "raw wasmtime instantiate",
+            1,
+            |runs| {
+                runtime.block_on(async {
+                    for _ in 0..runs {
+                        host.launch(APP, "ann").await.unwrap();
+                    }
+                })
+            },
+            |runs| {
+                runtime.block_on(async {
+                    for _ in 0..runs {
+                        raw.start().await;
+                    }
+                })
+            },
+        ));
+    }
+    if wanted("call") {
+        rows.push(bench::compare(
+            "call",
+            "raw wasmtime call",
+            1,
+            |runs| {
+                runtime.block_on(async {
+                    for _ in 0..runs {
+                        app.call_raw("echo", given).await.unwrap();
+                    }
+                })
+            },
+            |runs| {
+                runtime.block_on(async {
+                    for _ in 0..runs {
+                        let call = handle.call_async(&mut store, ("echo".to_owned(), params.to_owned()));
+                        assert!(call.await.unwrap().0.is_ok());
+                    }
+                })
+            },
+        ));
+    }
+    if wanted("bridge") {
+        rows.push(bench::compare(
+            "bridge",
+            "raw wasmtime host call",
+            1000,
+            |runs| {
+                runtime.block_on(async {
+                    for _ in 0..runs {
+                        app.call_json("loopbench.nothing", "{}").await.unwrap();
+                    }
+                })
+            },
+            |runs| {
+                runtime.block_on(async {
+                    for _ in 0..runs {
+                        let call =
+                            handle.call_async(&mut store, ("loopbench.nothing".to_owned(), "{}".to_owned()));
+                        assert!(call.await.unwrap().0.is_ok());
+                    }
+                })
+            },
+        ));
+    }
+    if wanted("authorize") {
+        rows.push(authorize(&runtime, &app));
+    }
+    if wanted("kill") {
+        rows.extend(runtime.block_on(kills(&host)));
+    }
+    let examples = ["examples/stock-alert", "examples/shopping-cart"];
+    for project in examples.iter().filter(|_| wanted("examples")) {
         match workspace::built(project) {
             Ok(package) => rows.extend(runtime.block_on(example(project, &package))),
             Err(why) => eprintln!("SKIPPED: {project}: {why}"),

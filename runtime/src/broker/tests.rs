@@ -205,7 +205,7 @@ async fn grants_run_out_and_a_clock_from_the_past_counts_as_run_out() {
     assert_eq!(run(&desk, &app, &Policy::default()).permissions.effective_names(), [""; 0]);
 
     desk.ask(&running, 0, Some(Decision::Deny)).await;
-    assert_eq!(desk.data.grants(&namespace()).unwrap(), [], "what has run out is removed when it is met");
+    assert_eq!(*desk.data.grants(&namespace()).unwrap(), [], "what has run out is removed when it is met");
     let outcomes = desk.outcomes();
     assert!(matches!(outcomes[0], (AuditOutcome::AllowedUntil { .. }, Decider::Prompt)));
     assert_eq!(outcomes[1], (AuditOutcome::AskAgain, Decider::Expiry));
@@ -259,11 +259,11 @@ async fn an_answer_to_a_release_that_was_replaced_is_for_that_launch() {
     install(&desk, &release(2, 3));
     desk.ask(&old, 0, Some(Decision::AllowAlways)).await;
     assert!(old.permissions.is_effective(0));
-    assert_eq!(desk.data.grants(&namespace()).unwrap(), []);
+    assert_eq!(*desk.data.grants(&namespace()).unwrap(), []);
     assert_eq!(desk.outcomes(), [(AuditOutcome::AllowedOnce, Decider::Prompt)]);
     desk.data.record_uninstall(&release(2, 3)).unwrap();
     desk.ask(&old, 1, Some(Decision::Block)).await;
-    assert_eq!(desk.data.grants(&namespace()).unwrap(), [], "nothing stays of an app that is gone");
+    assert_eq!(*desk.data.grants(&namespace()).unwrap(), [], "nothing stays of an app that is gone");
 }
 
 /// A disk that stops working when it is told to.

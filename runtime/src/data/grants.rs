@@ -5,6 +5,7 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::audit::{AuditOutcome, AuditRecord, Decider};
+use super::memo::Grants;
 use super::{Data, DataError, INSTALLED, Installed, Namespace};
 
 /// (user, publisher/app id, permission) → [`StoredGrant`] as JSON.
@@ -129,23 +130,25 @@ impl Data {
     ) -> Result<T, DataError> {
         let txn = self.db.begin_write()?;
         let done = work(&Records { txn: &txn, audit_kept: self.audit_kept })?;
-        txn.commit()?;
+        self.commit(txn)?;
         Ok(done)
     }
 
     /// What is recorded for a user and an app, by permission.
-    pub(crate) fn grants(&self, of: &Namespace) -> Result<Vec<(String, StoredGrant)>, DataError> {
-        let (user, owner) = (of.user.as_str(), of.owner.as_str());
-        let table = self.db.begin_read()?.open_table(GRANTS)?;
-        let mut grants = Vec::new();
-        for row in table.range((user, owner, "")..)? {
-            let (key, json) = row?;
-            let (of_user, of_owner, permission) = key.value();
-            if (of_user, of_owner) != (user, owner) {
-                break;
+    pub(crate) fn grants(&self, of: &Namespace) -> Result<Grants, DataError> {
+        self.memo.grants(of, || {
+            let (user, owner) = (of.user.as_str(), of.owner.as_str());
+            let table = self.db.begin_read()?.open_table(GRANTS)?;
+            let mut grants = Vec::new();
+            for row in table.range((user, owner, "")..)? {
+                let (key, json) = row?;
+                let (of_user, of_owner, permission) = key.value();
+                if (of_user, of_owner) != (user, owner) {
+                    break;
+                }
+                grants.push((permission.to_owned(), serde_json::from_str(json.value())?));
             }
-            grants.push((permission.to_owned(), serde_json::from_str(json.value())?));
-        }
-        Ok(grants)
+            Ok(grants.into())
+        })
     }
 }
