@@ -24,7 +24,7 @@ use memo::Memo;
 pub(crate) use audit::unix_ms;
 pub use audit::{AuditOutcome, AuditPage, AuditRecord, Decider};
 pub(crate) use grants::{Records, StoredDecision, StoredGrant};
-pub(crate) use values::{Condition, Op, StoreRefusal, StoreWriteError, Usage};
+pub(crate) use values::{Condition, KEYS, Op, StoreRefusal, StoreWriteError, Usage};
 use values::{USAGE, VALUES};
 
 /// app id → [`Installed`] as JSON.

@@ -225,6 +225,19 @@ impl Host {
         }
     }
 
+    /// Every method that an app can reach here, by name, each with the permission that it is behind.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let host = miniapp_runtime::Host::builder(folder.path()).build().unwrap();
+    /// assert!(host.methods().any(|method| method == ("files.read", "files")));
+    /// # });
+    /// ```
+    pub fn methods(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.inner.registry.methods()
+    }
+
     /// The apps that are installed.
     ///
     /// # Errors

@@ -115,6 +115,11 @@ impl Registry {
         self.methods.keys().cloned().collect()
     }
 
+    /// The methods by name, each with its permission.
+    pub(crate) fn methods(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.methods.iter().map(|(method, provided)| (method.as_str(), provided.permission.as_str()))
+    }
+
     pub(crate) fn provides(&self, permission: &str) -> bool {
         self.permissions.iter().any(|p| p == permission)
     }

@@ -13,10 +13,15 @@ use governor::{Quota, RateLimiter};
 pub(crate) const BUILTIN: &[(&str, u32)] = &[
     ("storage.set", 200),
     ("storage.delete", 200),
+    ("storage.transaction", 100),
+    ("storage.clear", 20),
+    ("files.write", 100),
+    ("files.delete", 100),
     ("events.publish", 200),
     ("events.subscribe", 100),
     ("events.unsubscribe", 100),
     ("network.fetch", 50),
+    ("notifications.show", 10),
 ];
 
 /// So many a second, and as many at once after a pause.

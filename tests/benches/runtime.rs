@@ -1,5 +1,5 @@
 //! The host's cost over raw wasmtime under the same engine settings: `spawn`, `call`, `bridge` and `authorize`; and how
-//! long launches and kills take, and what instances have resident.
+//! long launches and kills take, what instances have resident, and how calls fare beside an app that does its worst.
 //!
 //! With names of rows as arguments (`-- spawn call`) only these.
 //!
@@ -171,6 +171,7 @@ fn main() {
             Err(why) => eprintln!("SKIPPED: {project}: {why}"),
         }
     }
+    rows.extend(runtime.block_on(neighbours()));
     print!("{}", bench::table(&rows));
     bench::record(&workspace::target().join("bench.json"), &rows).unwrap();
 }
@@ -199,6 +200,24 @@ fn authorize(runtime: &tokio::runtime::Runtime, app: &miniapp_runtime::Instance)
             })
         },
     )
+}
+
+/// Calls into an app beside another one that does its worst: the 99th percentile, next to that alone.
+async fn neighbours() -> Vec<bench::Row> {
+    let report = miniapp_isolation::Isolation::new(|host| host).fairness().await.unwrap();
+    assert!(report.holds(), "{report}");
+    let nanos = |time: Duration| time.as_secs_f64() * 1e9;
+    let row = |pressure: &miniapp_isolation::Pressure| bench::Row {
+        name: format!("neighbour_{}", pressure.attack.label()),
+        unit: "ns".into(),
+        value: nanos(pressure.beside.p99),
+        baseline: Some(nanos(pressure.alone.p99)),
+        baseline_name: Some("99 % alone".into()),
+        ratio: Some(pressure.ratio()),
+        p50: Some(nanos(pressure.beside.p50)),
+        p99: Some(nanos(pressure.beside.p99)),
+    };
+    report.pressures.iter().map(row).collect()
 }
 
 /// From a kill to the end of the call it interrupts, with the guest spinning and with it parked in a host call.

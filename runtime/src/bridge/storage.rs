@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::params::{Deleted, Done, Nothing, Prefix};
 use super::{Bridge, Caller};
-use crate::data::{Condition, Op, StoreRefusal, StoreWriteError, Usage};
+use crate::data::{Condition, KEYS, Op, StoreRefusal, StoreWriteError, Usage};
 use crate::inbox::WATCHES;
 use crate::rpc::{RpcError, code};
 
@@ -174,6 +174,11 @@ fn refused(refusal: StoreRefusal) -> RpcError {
         StoreRefusal::Quota { used, wanted, quota } => RpcError::new(
             code::QUOTA_EXCEEDED,
             format!("Storing this would take {wanted} bytes in all; the quota is {quota}."),
+        )
+        .with_data(json!({ "used_bytes": used, "quota_bytes": quota })),
+        StoreRefusal::Keys { used, wanted, quota } => RpcError::new(
+            code::QUOTA_EXCEEDED,
+            format!("Storing this would make {wanted} keys; the most is {KEYS}."),
         )
         .with_data(json!({ "used_bytes": used, "quota_bytes": quota })),
         StoreRefusal::Conflict { key } => RpcError::new(

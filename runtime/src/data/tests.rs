@@ -121,6 +121,25 @@ fn set(key: &str, value: &str) -> Op {
 }
 
 #[test]
+fn there_are_so_many_keys_and_no_more_whatever_they_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data::open(folder.path()).unwrap();
+    let of = namespace("ann");
+    let apply = |ops: &[Op]| data.kv_apply(&of, &[], ops, u64::MAX, || true);
+    let ops: Vec<Op> = (0..=KEYS).map(|n| set(&format!("{n:x}"), "0")).collect();
+    let too_many = |error| matches!(error, StoreWriteError::Refused(StoreRefusal::Keys { .. }));
+    assert!(too_many(apply(&ops).unwrap_err()));
+    assert_eq!(data.kv_usage(&of).unwrap(), Usage::default());
+    apply(&ops[1..]).unwrap();
+    assert!(too_many(apply(&ops[..1]).unwrap_err()));
+    // One in the place of another is not one more.
+    apply(&[set("1", "1")]).unwrap();
+    apply(&[Op::Delete { key: "1".into() }, set("0", "0")]).unwrap();
+    assert_eq!(data.kv_usage(&of).unwrap().keys, KEYS);
+    data.kv_set(&namespace("bob"), "1", "1", 100).unwrap();
+}
+
+#[test]
 fn a_transaction_happens_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let data = Data::open(folder.path()).unwrap();

@@ -9,11 +9,17 @@ pub(super) const VALUES: TableDefinition<'_, (&str, &str, &str), &str> = TableDe
 /// (user, publisher/app id) → (bytes, keys).
 pub(super) const USAGE: TableDefinition<'_, (&str, &str), (u64, u64)> = TableDefinition::new("usage");
 
+/// The most keys of one app and user. Each takes room for the names of both besides its own text, which the quota does
+/// not count: a bomb of the smallest keys would take many times what the app was given.
+pub(crate) const KEYS: u64 = 65_536;
+
 /// Why a transaction was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreRefusal {
     #[error("storing this would take {wanted} bytes of {quota}")]
     Quota { used: u64, wanted: u64, quota: u64 },
+    #[error("that would be {wanted} keys of {KEYS}")]
+    Keys { used: u64, wanted: u64, quota: u64 },
     #[error("{key:?} is not as the transaction supposes")]
     Conflict { key: String },
     #[error("the app is being stopped")]
@@ -203,6 +209,9 @@ fn apply(
     // An app over its quota, because a new version asks for less, may still delete and shrink.
     if bytes_after > quota && bytes_after > used {
         return Ok(Err(StoreRefusal::Quota { used, wanted: bytes_after, quota }));
+    }
+    if keys_after > KEYS && keys_after > keys {
+        return Ok(Err(StoreRefusal::Keys { used, wanted: keys_after, quota }));
     }
     usages.insert((user, owner), (bytes_after, keys_after))?;
     changed.sort_unstable();

@@ -21,28 +21,9 @@ pub fn package(permissions: &[&'static str]) -> Package {
     let package = Package::with(&all).required();
     let interfaces: Vec<_> =
         all.iter().map(|p| mpkg_manifest::permission::interface_for(p).unwrap()).collect();
-    Package { component: component(&interfaces), ..package }
-}
-
-fn component(interfaces: &[&str]) -> Vec<u8> {
-    let text = puppet::component(interfaces);
-    // "even", "stor" and "time": `events.message`, `storage.changed`, `timers.fired`.
-    let listen = r#"
-      (if (i32.ge_u (local.get $ml) (i32.const 12)) (then
-        (local.set $head (i32.load align=1 (local.get $m)))
-        (if (i32.or (i32.eq (local.get $head) (i32.const 0x6e657665))
-              (i32.or (i32.eq (local.get $head) (i32.const 0x726f7473))
-                (i32.eq (local.get $head) (i32.const 0x656d6974)))) (then
-          (call $c0 (i32.const 1120) (i32.const 11) (local.get $p) (local.get $pl) (i32.const 16))
-          (if (i32.and (i32.load8_u (i32.const 16))
-                (i32.eq (i32.load (i32.const 20)) (i32.const 666))) (then (unreachable)))
-          (return (i32.const 16))))))"#;
-    let first = "(local.set $first (i32.load8_u (local.get $m)))";
-    let text = text.replacen(first, &format!("{first}{listen}"), 1);
-    let data = "(data (i32.const 1100) \"log.write\")";
-    let text = text.replacen(data, &format!("{data}\n    (data (i32.const 1120) \"probe.heard\")"), 1);
+    let text = puppet::listening(&interfaces, 0, "probe.heard");
     assert!(text.contains("probe.heard") && text.contains("0x6e657665"));
-    wat::parse_str(text).unwrap()
+    Package { component: wat::parse_str(text).unwrap(), ..package }
 }
 
 /// What the guest has heard, and what it is answered.

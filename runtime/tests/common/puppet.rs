@@ -34,6 +34,29 @@ pub fn watched(interfaces: &[&str]) -> String {
     write(interfaces, lifecycle)
 }
 
+/// The same as [`component`], but what its inbox tells it (`events.message`, `storage.changed`, `timers.fired`) it passes
+/// on, parameters and all, to `method` of interface `place`, and answers what that answers. On error 666 it crashes.
+pub fn listening(interfaces: &[&str], place: usize, method: &str) -> String {
+    // "even", "stor" and "time".
+    let listen = format!(
+        r#"
+      (if (i32.ge_u (local.get $ml) (i32.const 12)) (then
+        (local.set $head (i32.load align=1 (local.get $m)))
+        (if (i32.or (i32.eq (local.get $head) (i32.const 0x6e657665))
+              (i32.or (i32.eq (local.get $head) (i32.const 0x726f7473))
+                (i32.eq (local.get $head) (i32.const 0x656d6974)))) (then
+          (call $c{place} (i32.const 1200) (i32.const {}) (local.get $p) (local.get $pl) (i32.const 16))
+          (if (i32.and (i32.load8_u (i32.const 16))
+                (i32.eq (i32.load (i32.const 20)) (i32.const 666))) (then (unreachable)))
+          (return (i32.const 16))))))"#,
+        method.len()
+    );
+    let first = "(local.set $first (i32.load8_u (local.get $m)))";
+    let text = component(interfaces).replacen(first, &format!("{first}{listen}"), 1);
+    let data = "(data (i32.const 1100) \"log.write\")";
+    text.replacen(data, &format!("{data}\n    (data (i32.const 1200) \"{method}\")"), 1)
+}
+
 fn write(interfaces: &[&str], lifecycle: &str) -> String {
     let mut imports = String::new();
     let mut lowered = String::new();

@@ -1,7 +1,8 @@
 //! Key-value storage of this app and user; it survives restarts and updates. Permission `storage`.
 //!
 //! A key is 1 to 256 bytes long, a value at most 256 KiB of JSON text. Everything together counts against the
-//! manifest's `storage.quota_bytes`: beyond it, [`set`] fails with [`Error::QuotaExceeded`] and nothing is written.
+//! manifest's `storage.quota_bytes`: beyond it, or beyond 65 536 keys, [`set`] fails with [`Error::QuotaExceeded`] and
+//! nothing is written.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

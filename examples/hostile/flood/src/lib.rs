@@ -52,6 +52,12 @@ impl Flood {
         outcome
     }
 
+    /// So many of the smallest calls there are; how many were answered.
+    #[method("tick")]
+    fn tick(&self, burst: Burst) -> u64 {
+        (0..burst.calls).filter(|_| clock::now_ms().is_ok()).count() as u64
+    }
+
     /// Fills storage with keys until the host says no; tells how many there were room for.
     #[method("fill_storage")]
     fn fill_storage(&self) -> u64 {

@@ -1,0 +1,180 @@
+//! What an app is answered, and when, beside one that does its worst.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use miniapp_runtime::{CallError, Host, HostBuilder, StaticPermissions};
+use serde_json::{Value, json};
+
+use crate::party::{Player, Stage, cast};
+use crate::report::{Attack, Distribution, Finding, Pressure, Report};
+use crate::{Error, Isolation, Sample};
+
+/// Calls that are measured alone, and at least as many beside each attacker.
+const CALLS: usize = 1000;
+/// Between two calls: who calls without a pause is throttled itself.
+const PAUSE: Duration = Duration::from_millis(1);
+/// How long any call of the neighbour may take: far longer than it does beside anybody who is kept in bounds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn check<B: Fn(HostBuilder) -> HostBuilder>(kit: &Isolation<B>) -> Result<Report, Error> {
+    let stage = Arc::new(Stage::build(kit, StaticPermissions::allow_all()).await?);
+    let mut report = Report::default();
+    let mut cast = cast().into_iter();
+    let Some(party) = cast.next() else { return Ok(report) };
+    let neighbour = stage.launch(0, party).await?;
+    let calls: Vec<Sample> = stage.known(&kit.calls).into_iter().cloned().collect();
+    // What works alone has to work beside anybody.
+    let mut works = Vec::new();
+    for sample in &calls {
+        if let Ok(Ok(_)) = tokio::time::timeout(PATIENCE, neighbour.make(sample, None)).await {
+            works.push(sample);
+        }
+    }
+    for attack in Attack::ALL {
+        let alone = measured(&neighbour, || true).await?;
+        let attacker = Attacker::begin(stage.clone(), attack, calls.clone());
+        let starved =
+            |method: &str, why: String| Finding::Starved { method: method.to_owned(), beside: attack, why };
+        // Until there were enough calls, and the attacker was held up or had its way a few times.
+        match measured(&neighbour, || attacker.has_been_held()).await {
+            Ok(beside) => {
+                for sample in &works {
+                    match tokio::time::timeout(PATIENCE, neighbour.make(sample, None)).await {
+                        Ok(Ok(_)) => {}
+                        Ok(Err(error)) => report.find(starved(&sample.method, error.to_string())),
+                        Err(_) => report.find(starved(&sample.method, "no answer".into())),
+                    }
+                }
+                let (rounds, stops) = attacker.counts();
+                report.pressures.push(Pressure { attack, rounds, stops, alone, beside });
+            }
+            Err(error) => report.find(starved("echo", error.to_string())),
+        }
+        attacker.end(&stage.host).await;
+        if neighbour.instance.stop_reason().is_some() {
+            break;
+        }
+    }
+    stage.host.shutdown();
+    Ok(report)
+}
+
+/// Calls the app, paced, until there were enough and `enough` says so too.
+async fn measured(app: &Player, enough: impl Fn() -> bool) -> Result<Distribution, CallError> {
+    let mut times = Vec::new();
+    while times.len() < CALLS || !enough() {
+        let began = Instant::now();
+        let params = json!(times.len());
+        let answered = app.instance.call::<Value>("echo", &params);
+        match tokio::time::timeout(PATIENCE, answered).await {
+            Ok(answer) => drop(answer?),
+            Err(_) => return Err(CallError::Rpc(no_answer())),
+        }
+        times.push(began.elapsed());
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(Distribution::of(times))
+}
+
+fn no_answer() -> miniapp_runtime::rpc::RpcError {
+    miniapp_runtime::rpc::RpcError::new(miniapp_runtime::rpc::code::TIMED_OUT, "There was no answer.")
+}
+
+/// An app of another publisher and another user, made to do its worst by a task of its own.
+struct Attacker {
+    at_work: Arc<AtWork>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct AtWork {
+    done: AtomicBool,
+    /// Times that it went at it, and times that it was stopped for it.
+    rounds: AtomicU64,
+    stops: AtomicU64,
+    throttled: AtomicBool,
+}
+
+/// Rounds of an attacker that nobody has to hold up.
+const ROUNDS: u64 = 5;
+
+impl Attacker {
+    fn begin(stage: Arc<Stage>, attack: Attack, calls: Vec<Sample>) -> Self {
+        let at_work = Arc::new(AtWork::default());
+        let task = tokio::spawn(work(stage, attack, calls, at_work.clone()));
+        Self { at_work, task }
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        (self.at_work.rounds.load(Ordering::Relaxed), self.at_work.stops.load(Ordering::Relaxed))
+    }
+
+    /// True once it was made to wait or stopped, or has gone at it a few times.
+    fn has_been_held(&self) -> bool {
+        let (rounds, stops) = self.counts();
+        self.task.is_finished()
+            || stops > 0
+            || rounds > ROUNDS
+            || self.at_work.throttled.load(Ordering::Relaxed)
+    }
+
+    async fn end(self, host: &Host) {
+        self.at_work.done.store(true, Ordering::Relaxed);
+        // It may be between two lives just now.
+        while !self.task.is_finished() {
+            host.kill(party().app_id.as_str(), "the kit has seen enough");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn party() -> crate::Party {
+    let [_, app, _] = crate::party::APPS;
+    crate::Party { app_id: app.to_owned(), user: "mallory".to_owned() }
+}
+
+async fn work(stage: Arc<Stage>, attack: Attack, calls: Vec<Sample>, at_work: Arc<AtWork>) {
+    while !at_work.done.load(Ordering::Relaxed) {
+        // A host without room for the next one says so; what ended the last one is what counts.
+        let Ok(app) = stage.launch(1, party()).await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        while app.instance.stop_reason().is_none() {
+            let looking = async {
+                while app.instance.metrics().throttled.is_zero() {
+                    tokio::time::sleep(PAUSE * 10).await;
+                }
+                at_work.throttled.store(true, Ordering::Relaxed);
+                std::future::pending().await
+            };
+            at_work.rounds.fetch_add(1, Ordering::Relaxed);
+            tokio::select! {
+                () = once(&app, attack, &calls) => {}
+                () = looking => {}
+            }
+            // Calls that are answered at once would otherwise keep this thread from the neighbour.
+            tokio::task::yield_now().await;
+        }
+        at_work.stops.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// One round; an app that is stopped over it has ended after that.
+async fn once(app: &Player, attack: Attack, calls: &[Sample]) {
+    let call = async |method: &str, params: Value| {
+        let _ = app.instance.call::<Value>(method, &params).await;
+    };
+    match attack {
+        Attack::Spin => call("spin", json!({})).await,
+        Attack::Grow => call("grow", json!({})).await,
+        Attack::Flood => call("flood", json!({ "level": "debug", "message": "flood" })).await,
+        Attack::Bridges => {
+            for sample in calls {
+                let _ = app.make(sample, None).await;
+            }
+        }
+    }
+}
