@@ -8,6 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 CARGO ?= cargo
 # Where cargo builds: CARGO_TARGET_DIR if it is set, else target/.
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+RUNTIME_TESTS := $(patsubst runtime/tests/%.rs,--test %,$(wildcard runtime/tests/*.rs))
 export MPKG_TOOLCHAIN ?= $(TARGET)/guest-toolchain
 
 .PHONY: help demo test build tools toolchain bench corpora fuzz lint fmt
@@ -20,6 +21,8 @@ demo: build ## build, sign, verify, tamper, run, deny, stop, kill: the story in 
 
 test: build ## every test, in Rust and JavaScript; what CI runs
 	@$(CARGO) test --workspace
+	@echo "the runtime's tests once more, without native code"
+	@MPKG_ENGINE=pulley $(CARGO) test --workspace $(RUNTIME_TESTS)
 	@$(CARGO) test --manifest-path sdk/rust/Cargo.toml --workspace
 	@scripts/test-js.sh
 
