@@ -223,8 +223,8 @@ fn from_an_empty_folder_to_a_rollback() {
     let drill = ann.ok(&["kill", &target, "--drill"]);
     assert_eq!((drill["hits"].as_array().unwrap().len(), drill["level"].as_str()), (1, Some("stop")));
     assert!(ann.ok(&["status"])["kills"].as_array().unwrap().is_empty());
-    let kill =
-        ann.ok(&["kill", &target, "--reason", "sends contacts away"])["id"].as_str().unwrap().to_owned();
+    let killed = ann.ok(&["kill", &target, "--reason", "sends contacts away"]);
+    let kill = killed["id"].as_str().unwrap().to_owned();
     assert_eq!(ann.ok(&["status"])["kills"][0]["id"], kill.as_str());
     assert!(ann.human(&["status"]).contains(&kill[..8]));
     let lift = ["lift", &kill[..8], "--reason", "false alarm"];
@@ -232,6 +232,10 @@ fn from_an_empty_folder_to_a_rollback() {
     assert!(ann.ok(&[&lift[..], &["--confirm", APP]].concat())["lift"].is_object());
     assert_eq!(ann.refused(&[&lift[..], &["--confirm", APP]].concat(), 6), "MPKG-P23");
     assert!(ann.ok(&["status"])["kills"].as_array().unwrap().is_empty());
+
+    // An id that is misspelt is killed too, and told about: nothing else would say that nobody was stopped.
+    let typo = ann.ok(&["kill", "com.exmaple.stockalert", "--reason", "typo"]);
+    assert_eq!((killed["claimed"].as_bool(), typo["claimed"].as_bool()), (Some(true), Some(false)));
 
     // Back to the first; a second stop says that there was nothing left to stop.
     let back = ["rollout", "rollback", APP, "--reason", "errors in checkout"];

@@ -15,6 +15,8 @@ use crate::output::{Page, Printer, View};
 struct Killed {
     #[serde(flatten)]
     kill: KillView,
+    /// Whether the registry knows the app; none where it was not asked.
+    claimed: Option<bool>,
 }
 
 impl View for Killed {
@@ -29,6 +31,9 @@ impl View for Killed {
         page.field("reason", kill.reason.as_ref());
         page.field("kill", &self.kill.id.to_string());
         page.field("told", "every host that listens, now; others when they are back");
+        if self.claimed == Some(false) {
+            page.field("beware", "nobody has claimed this app here: is its id spelled right?");
+        }
         page.heading("To undo it");
         page.command(&format!("mpkg lift {id} --reason '...' --confirm {}", subject(scope)));
     }
@@ -112,7 +117,13 @@ pub(crate) fn run(args: Kill, printer: Printer) -> Outcome {
         return printer.result(&Drilled { level, scope: new.scope, drill });
     }
     let kill = remote.change(remote.client.kill(&new))?.value;
-    printer.result(&Killed { kill })
+    // Afterwards, since a stop waits for nothing: an id that is misspelt stops nobody, and looks as if it did.
+    let claimed = kill.kill.scope.app.as_ref().and_then(|app| match remote.try_ask(remote.client.app(app)) {
+        Ok(_) => Some(true),
+        Err(error) if error.code() == Some("MPKG-P33") => Some(false),
+        Err(_) => None,
+    });
+    printer.result(&Killed { kill, claimed })
 }
 
 #[derive(Debug, Serialize)]

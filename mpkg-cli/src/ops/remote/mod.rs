@@ -110,9 +110,11 @@ impl Remote {
             let lost = matches!(error, ClientError::Network(_));
             let failure = failure::of(&self.address, error);
             if lost {
-                failure.hint(
-                    "Whether it was done is not known. Look before you repeat it: `mpkg status` or `mpkg info APP`.",
-                )
+                failure.hint(format!(
+                    "Is it running? Ask it: curl {}/healthz\n\
+                     Whether the change was made is not known: look with `mpkg status` before you repeat it.",
+                    self.address
+                ))
             } else {
                 failure
             }
