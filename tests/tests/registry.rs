@@ -6,8 +6,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use mpkg_fleet::{Arm, Batch, Counters, Report};
 use mpkg_package::container;
+use mpkg_registry_client::Client;
 use mpkg_tests::workspace::{built, mpkg, run_mpkg};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -257,7 +260,11 @@ fn from_an_empty_folder_to_a_rollback() {
     assert_eq!(ann.refused(&["install", APP, "--trust", text(&stranger)], 3), "MPKG-R09");
 
     assert_eq!(ann.ok(&["search", "stock"])["apps"][0]["app_id"], APP);
-    assert_eq!(ann.ok(&["info", APP])["releases"].as_array().unwrap().len(), 2);
+    let info = ann.ok(&["info", APP]);
+    assert_eq!(
+        (info["releases"].as_array().unwrap().len(), info["rollouts"].as_array().unwrap().len()),
+        (2, 2)
+    );
     ann.ok(&["yank", &target, "--reason", "errors in checkout"]);
     assert_eq!(ann.ok(&["info", APP])["releases"].as_array().unwrap().len(), 1);
     assert_eq!(ann.ok(&["rollout", "replay", APP])["same"], true);
@@ -327,6 +334,7 @@ fn what_takes_two_people_takes_two_people_and_a_stop_takes_one() {
     assert_eq!(refused["error"]["code"], "MPKG-F56");
     let id = refused["error"]["rollout"].to_string();
     assert!(refused["error"]["hint"].as_str().unwrap().contains(&format!("mpkg approve rollout {id} start")));
+    assert_eq!(ann.refused(&["rollout", "plan", &id], 1), "MPKG-C56", "there is no traffic to plan with");
     let planned = ann.human(&["rollout", "plan", &id, "--devices-per-day", "5000"]);
     assert!(planned.contains("Step 1: 5 %"), "{planned}");
     bob.ok(&["approve", "rollout", &id, "start", "--confirm", APP]);
@@ -349,6 +357,64 @@ fn what_takes_two_people_takes_two_people_and_a_stop_takes_one() {
     let listed = admin.ok(&["token", "list"]);
     assert_eq!(listed["tokens"].as_array().unwrap().len(), 3);
     assert!(!server.log().contains(secret.trim()));
+}
+
+/// Ten devices on which the app does not come up.
+fn report_failures(server: &Server, admin: &Person, release_seq: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for number in 0..10 {
+        let owner = format!("device-{number}");
+        let made = admin.ok(&["token", "create", "--owner", &owner, "--role", "host"]);
+        let device = Client::new(&server.address, made["secret"].as_str()).unwrap();
+        let counters = Counters { launches: 3, beacons: 0, ..Counters::default() };
+        let (app, boot) = (APP.parse().unwrap(), "boot-1".parse().unwrap());
+        let reports = vec![Report { app, release_seq, arm: Arm::Treatment, boot, counters }];
+        let received = runtime.block_on(device.report(&Batch { reports })).unwrap();
+        assert_eq!(received.accepted, 1);
+    }
+}
+
+#[test]
+fn a_bad_release_goes_back_by_itself_and_the_decision_replays() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = releases(folder.path());
+    let settings = folder.path().join("registry.json");
+    fs::write(&settings, r#"{"gates_every_s": 1}"#).unwrap();
+    let server = Server::start(folder.path(), &["--config", text(&settings)]);
+    let ann = Person::new();
+    ann.log_in(&server.address, &server.first_token.clone().unwrap());
+    ann.ok(&["publish", text(&first), "--claim"]);
+    ann.ok(&["rollout", "start", APP, "--steps", "100", "--bake", "0", "--confirm", APP]);
+    ann.ok(&["rollout", "complete", APP, "--confirm", APP]);
+    ann.ok(&["publish", text(&second)]);
+    ann.ok(&["rollout", "start", APP, "--confirm", APP]);
+    report_failures(&server, &ann, 2);
+
+    let until = Instant::now() + Duration::from_secs(120);
+    let status = loop {
+        let status = ann.ok(&["rollout", "status", APP]);
+        if status["rollout"]["phase"]["phase"] == "rolled_back" {
+            break status;
+        }
+        assert!(Instant::now() < until, "{status:#}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert_eq!(status["rollout"]["phase"]["to"]["release_seq"], 1);
+    let counted: u64 = status["minutes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|minute| minute["counters"]["launches"].as_u64().unwrap())
+        .sum();
+    assert_eq!(counted, 30);
+    let drawn = ann.human(&["rollout", "status", APP]);
+    assert!(drawn.contains("everybody is back on 1.0.0") && drawn.contains('█'), "{drawn}");
+    let decided = ann.human(&["rollout", "evidence", APP]);
+    assert!(decided.contains("roll back: errors, unavailable"), "{decided}");
+    assert!(ann.ok(&["rollout", "replay", APP])["decisions"].as_u64().unwrap() > 0);
+    // The traffic of a day is known now.
+    let planned = ann.ok(&["rollout", "plan", APP]);
+    assert_eq!(planned["devices_per_day"], 10);
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! `mpkg info`
 
-use mpkg_registry_client::wire::{AppView, Paging, ReleaseView};
+use mpkg_registry_client::ClientError;
+use mpkg_registry_client::wire::{AppView, Paging, ReleaseView, RolloutView};
 use serde::Serialize;
 
 use crate::cli::Info;
 use crate::error::Outcome;
-use crate::ops::remote::{Remote, releases};
+use crate::ops::remote::{Remote, failure, releases};
 use crate::output::{Page, Printer, View};
 use crate::text;
 
@@ -15,7 +16,11 @@ struct App {
     app: AppView,
     releases: Vec<ReleaseView>,
     more: bool,
+    rollouts: Vec<RolloutView>,
 }
+
+/// Rollouts that are shown of an app.
+const ROLLOUTS: u16 = 10;
 
 /// What is to be known about a release besides its version.
 fn standing(release: &ReleaseView) -> String {
@@ -30,10 +35,6 @@ impl View for App {
         page.headline(self.app.app_id.as_str(), "");
         page.field("publisher", &self.app.publisher.to_string());
         page.field("claimed", &self.app.claimed.to_string());
-        match self.app.in_charge {
-            Some(id) => page.field("in charge", &format!("rollout {id}; see `mpkg rollout status {id}`")),
-            None => page.field("in charge", "no rollout yet"),
-        }
         page.heading("Releases");
         if self.releases.is_empty() {
             page.line("  none");
@@ -50,6 +51,21 @@ impl View for App {
         if self.more {
             page.line("  and older ones");
         }
+        page.heading("Rollouts");
+        if self.rollouts.is_empty() {
+            page.line("  none");
+        }
+        page.table(self.rollouts.iter().map(|it| {
+            let phase = it.rollout.phase.name().replace('_', " ");
+            let charge = if self.app.in_charge == Some(it.id) { "in charge" } else { "" };
+            [
+                it.id.to_string(),
+                it.rollout.release.to_string(),
+                phase,
+                it.rollout.since.to_string(),
+                charge.to_owned(),
+            ]
+        }));
     }
 }
 
@@ -91,5 +107,12 @@ pub(crate) fn run(args: &Info, printer: Printer) -> Outcome {
     let app = remote.ask(remote.client.app(&args.app.app))?;
     let paging = Paging { all: args.all.then_some(true), ..Paging::default() };
     let page = remote.ask(remote.client.releases(&args.app.app, &paging))?;
-    printer.result(&App { app, releases: page.items, more: page.next.is_some() })
+    let paging = Paging { limit: Some(ROLLOUTS), ..Paging::default() };
+    let rollouts = match remote.try_ask(remote.client.rollouts(&args.app.app, &paging)) {
+        Ok(page) => page.items,
+        // A host's token sees apps and releases only.
+        Err(ClientError::Refused { status: 403, .. }) => Vec::new(),
+        Err(error) => return Err(failure::of(&remote.address, error)),
+    };
+    printer.result(&App { app, releases: page.items, more: page.next.is_some(), rollouts })
 }

@@ -73,7 +73,7 @@ impl View for Done {
         let what = format!("rollout {} of {} {}", view.id, view.rollout.app, view.rollout.release);
         // A stop that found nothing left to stop did not do what its name says.
         let already = self.commanded.events.iter().any(|event| matches!(event, Event::Already { .. }));
-        page.headline(if already { "Nothing changed" } else { self.verb }, &what);
+        page.headline(if already { "Nothing changed:" } else { self.verb }, &what);
         page.field("now", &phase(view));
         page.field("hosts", &format!("were told with head {}", self.commanded.head));
     }

@@ -195,7 +195,13 @@ pub(crate) fn devices_of_a_day(remote: &Remote, app: &AppId) -> Outcome<u64> {
     let reason = "counting devices".parse().map_err(|error| Failure::internal(format!("{error}")))?;
     let scope = KillScope { app: Some(app.clone()), ..Default::default() };
     let question = NewKill { level: Level::Warn, scope, reason };
-    Ok(remote.ask(remote.client.drill(&question))?.devices)
+    match remote.ask(remote.client.drill(&question))?.devices {
+        0 => Err(not_there(
+            format!("no device reported {app} within a day, so there is no traffic to plan with"),
+            "Say what you expect: --devices-per-day 5000",
+        )),
+        devices => Ok(devices),
+    }
 }
 
 /// The traffic to plan with: what was said, else what is known.
