@@ -95,13 +95,7 @@ impl Printer {
 
     /// Writes to standard output. False when nobody reads any more.
     fn write(self, text: &str) -> Outcome<bool> {
-        let mut stdout = anstream::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            // Whoever reads has seen enough (`mpkg inspect … | head`).
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => Err(Failure::write(std::path::Path::new("standard output"), &error)),
-            Ok(()) => Ok(true),
-        }
+        written(anstream::stdout().lock(), text)
     }
 
     /// Shows a result that is shown again and again: a line of JSON, the page in the place of the one before on a
@@ -110,14 +104,21 @@ impl Printer {
         if self.is_json() {
             return self.write(&self.json_text(view, false)?);
         }
-        if !std::io::stdout().is_terminal() {
+        let stdout = std::io::stdout();
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if dumb || !stdout.is_terminal() {
             let lines: String = lines.iter().map(|line| format!("{}\n", text::one_line(line))).collect();
             return self.write(&lines);
         }
         let mut page = Page::default();
         view.human(&mut page);
+        // Past anstream, which would take out the movements of the cursor with the colours.
+        let text = match anstream::AutoStream::choice(&stdout) {
+            anstream::ColorChoice::Never => anstream::adapter::strip_str(&page.text).to_string(),
+            _ => page.text,
+        };
         // To the top left, each line cleared to its end as it is written, then all below: nothing flickers.
-        self.write(&format!("\x1b[H{}\x1b[J", page.text.replace('\n', "\x1b[K\n")))
+        written(stdout.lock(), &format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")))
     }
 
     /// Tells people what goes on, on standard error. Programs are not told.
@@ -160,6 +161,15 @@ impl Printer {
     fn stderr(self, text: &str) {
         // Nobody to tell if this fails.
         _ = anstream::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+fn written(mut stdout: impl Write, text: &str) -> Outcome<bool> {
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever reads has seen enough (`mpkg inspect … | head`).
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::write(std::path::Path::new("standard output"), &error)),
+        Ok(()) => Ok(true),
     }
 }
 
