@@ -74,8 +74,14 @@ impl Remote {
             if origin == Origin::User { token::given(connection.token_file.as_deref())? } else { None };
         let token = given.or(stored).ok_or_else(|| {
             let message = format!("nobody is logged in to {address}");
-            Failure::new(&rules::NOT_LOGGED_IN, Exit::Auth, message)
-                .hint(format!("Pipe a token in: mpkg login {address} < token.txt"))
+            let hint = match origin {
+                Origin::User => format!("Pipe a token in: mpkg login {address} < token.txt"),
+                Origin::Project => format!(
+                    "{PROJECT} in this folder names that registry, so it gets no token but one that was stored for it. If \
+                     you trust it: mpkg login {address} < token.txt, or pass --registry {address}"
+                ),
+            };
+            Failure::new(&rules::NOT_LOGGED_IN, Exit::Auth, message).hint(hint)
         })?;
         Self::at(&address, &token, printer)
     }
