@@ -109,7 +109,8 @@ fn explain(error: &clap::Error) -> (String, String) {
         .into_iter()
         .find_map(|kind| match error.get(kind)? {
             ContextValue::String(name) => Some(name.clone()),
-            ContextValue::Strings(names) => names.first().cloned(),
+            // The nearest one comes last.
+            ContextValue::Strings(names) => names.last().cloned(),
             _ => None,
         });
     let valid = match error.get(ContextKind::ValidValue) {
