@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use common::{Place, settings, transcript};
+use serde_json::{Value, json};
 
 /// A token as a registry makes it, which no scanner of this repository shall find.
 fn token() -> String {
@@ -25,18 +26,24 @@ struct Stranger {
 
 impl Stranger {
     fn answering(status: &'static str, body: &'static str) -> Self {
+        Self::answering_by(move |_| (status, body.into()))
+    }
+
+    /// As [`Self::answering`], by the first line of the question.
+    fn answering_by(answer: impl Fn(&str) -> (&'static str, Vec<u8>) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (tell, asked) = channel();
         std::thread::spawn(move || {
             for socket in listener.incoming() {
                 let Ok(mut socket) = socket else { return };
-                let _ = tell.send(head(&mut socket));
+                let asked = head(&mut socket);
+                let (status, body) = answer(asked.lines().next().unwrap_or_default());
+                let _ = tell.send(asked);
                 let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-                );
-                let _ = socket.write_all(answer.as_bytes());
+                let head =
+                    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                let _ = socket.write_all(&[head.as_bytes(), &body].concat());
             }
         });
         Self { address, asked }
@@ -67,7 +74,7 @@ fn both(place: &Place, args: &[&str]) -> String {
     let json = mpkg(place, &[args, &["--format", "json"]].concat()).output().unwrap();
     assert_eq!(human.status.code(), json.status.code());
     assert!(json.stderr.is_empty() && human.stdout.is_empty(), "{}{}", transcript(&human), transcript(&json));
-    let value: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let value: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert!(value["error"]["code"].is_string());
     let args = args.join(" ");
     format!("$ mpkg {args}\n{}\n$ mpkg {args} --format json\n{}", transcript(&human), transcript(&json))
@@ -241,6 +248,142 @@ fn what_a_registry_says_cannot_move_the_cursor() {
     let output = mpkg(&place, &args).output().unwrap();
     assert_eq!(output.status.code(), Some(6));
     assert!(!output.stderr.contains(&0x1b), "{}", transcript(&output));
+}
+
+/// A rollout as a registry tells it.
+fn rollout() -> Value {
+    let release = |seq: u64| {
+        let package = json!({"sha256": "ab".repeat(32), "size": 1000});
+        json!({"package": package, "release_seq": seq, "version": format!("1.{seq}.0")})
+    };
+    let rollout = json!({
+        "app": "com.example.app", "release": release(2), "baseline": release(1), "salt": "salt",
+        "plan": [{"percent": 10000, "bake_s": 0, "min_votes": 0}], "phase": {"phase": "superseded", "by": 3},
+        "since": "2026-11-21T03:00:00Z", "revision": 2,
+    });
+    let targeting = mpkg_fleet::Targeting::default();
+    json!({"id": 1, "rollout": rollout, "targeting": targeting, "automatic": true, "started": null, "author": "ann"})
+}
+
+#[test]
+fn evidence_that_was_changed_is_found_out_here() {
+    let inputs = json!({
+        "app": "com.example.app", "release_seq": 2, "at": "2026-11-21T03:00:00Z", "step": 0,
+        "plan": {"percent": 500, "bake_s": 0, "min_votes": 0}, "elapsed_s": 60, "control_share": 500,
+        "treatment": mpkg_fleet::ArmVotes { devices: 20, ..Default::default() },
+        "control": mpkg_fleet::ArmVotes { devices: 20, ..Default::default() },
+    });
+    let right = serde_json::to_value(mpkg_fleet::evaluate(serde_json::from_value(inputs).unwrap())).unwrap();
+    let mut wrong = right.clone();
+    wrong["inputs"]["treatment"]["errors"]["good"] = json!(500);
+    for (evidence, status) in [(right, 0), (wrong, 3)] {
+        // The registry says that it replays, either way.
+        let item = json!({"id": 7, "at": "2026-11-21T03:00:00Z", "decision": "hold", "action": "none",
+            "evidence": evidence, "replays": true});
+        let page = json!({"items": [item], "next": null}).to_string();
+        let registry = Stranger::answering_by(move |asked| {
+            ("200 OK", if asked.contains("/evidence") { page.clone() } else { rollout().to_string() }.into())
+        });
+        let place = Place::new();
+        place.write("token", token());
+        let args = ["rollout", "replay", "1", "--registry", &registry.address, "--token-file", "token"];
+        let output = mpkg(&place, &args).output().unwrap();
+        let said = transcript(&output);
+        assert_eq!(output.status.code(), Some(status), "{said}");
+        assert_eq!(said.contains("MPKG-F61") && said.contains("decision 7"), status == 3, "{said}");
+    }
+}
+
+/// A registry that has the package in this place as every release of every app that it is asked about.
+fn with_the_package(place: &Place, damaged: bool) -> Stranger {
+    let split = mpkg_package::signing::split(place.read("app.mpkg")).unwrap();
+    let digest = mpkg_package::identity(&split.unsigned);
+    let (mut package, signature) = (split.unsigned, split.block.unwrap().to_bytes());
+    if damaged {
+        package[100] ^= 1;
+    }
+    let roots = place.read("key.pem.root.json");
+    let publisher = mpkg_package::RootFile::parse(&roots).unwrap().chain().publisher().to_string();
+    Stranger::answering_by(move |asked| {
+        let path = asked.split(' ').nth(1).unwrap().to_owned();
+        let app = path.split('/').nth(3).unwrap_or_default();
+        let body = if path.ends_with("/signature") {
+            signature.clone()
+        } else if path.starts_with("/v1/packages/") {
+            package.clone()
+        } else if path.ends_with("/roots") {
+            roots.clone()
+        } else if path.contains("/releases/") {
+            let seq: u64 = path.rsplit('/').next().unwrap().parse().unwrap();
+            let release = json!({"package": digest, "release_seq": seq, "version": "1.0.0"});
+            json!({"app_id": app, "release": release, "name": "App", "description": "", "permissions": {},
+                "review": "approved", "review_reason": null, "yanked": null, "published": "2026-11-21T03:00:00Z",
+                "published_by": "ann"})
+            .to_string()
+            .into()
+        } else {
+            json!({"app_id": app, "publisher": publisher, "claimed": "2026-11-21T03:00:00Z", "newest_seq": 1,
+                "in_charge": null})
+            .to_string()
+            .into()
+        };
+        ("200 OK", body)
+    })
+}
+
+#[test]
+fn only_what_was_asked_for_and_verified_is_written() {
+    let place = Place::with_package();
+    place.write("token", token());
+    place.ok(&["sign", "app.mpkg", "--key", "key.pem"]);
+    let manifest: Value = serde_json::from_str(common::MANIFEST).unwrap();
+    let app = manifest["app_id"].as_str().unwrap();
+    let ours = format!("{app}@{}", manifest["version"]["code"]);
+    let fetch = |registry: &Stranger, app: &str| {
+        let args =
+            ["fetch", app, "--trust", "key.pem.pub", "--out", "got.mpkg", "--registry", &registry.address];
+        mpkg(&place, &[&args[..], &["--token-file", "token"]].concat()).output().unwrap()
+    };
+    let damaged = fetch(&with_the_package(&place, true), &ours);
+    assert_eq!(damaged.status.code(), Some(5), "{}", transcript(&damaged));
+    let registry = with_the_package(&place, false);
+    // Signed by the right publisher, and not what was asked for.
+    for other in ["com.example.other@3", &format!("{app}@1")] {
+        let other = fetch(&registry, other);
+        assert_eq!(other.status.code(), Some(3), "{}", transcript(&other));
+        assert!(transcript(&other).contains("MPKG-C54"), "{}", transcript(&other));
+    }
+    assert!(!place.path("got.mpkg").exists());
+    let right = fetch(&registry, &ours);
+    assert!(right.status.success(), "{}", transcript(&right));
+    assert_eq!(place.read("got.mpkg"), place.read("app.mpkg"));
+}
+
+#[test]
+fn a_stop_that_reaches_nothing_is_an_error() {
+    let place = Place::new();
+    place.write("token", token());
+    let events = json!([{"event": "not_in_charge", "by": 3}]);
+    let body = json!({"rollout": rollout(), "events": events, "head": {"epoch": 1, "seq": 9}}).to_string();
+    let registry = Stranger::answering_by(move |_| ("200 OK", body.clone().into()));
+    for stop in ["hold", "halt", "rollback"] {
+        let args = [
+            "rollout",
+            stop,
+            "1",
+            "--reason",
+            "bad",
+            "--registry",
+            &registry.address,
+            "--token-file",
+            "token",
+        ];
+        let output = mpkg(&place, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(6), "{}", transcript(&output));
+        assert!(transcript(&output).contains("MPKG-C57"), "{}", transcript(&output));
+        // A number is all that a stop takes: nothing is asked before it.
+        assert!(registry.asked.recv().unwrap().starts_with("POST "));
+    }
 }
 
 #[cfg(unix)]
