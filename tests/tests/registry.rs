@@ -410,7 +410,8 @@ fn a_bad_release_goes_back_by_itself_and_the_decision_replays() {
     let drawn = ann.human(&["rollout", "status", APP]);
     assert!(drawn.contains("everybody is back on 1.0.0") && drawn.contains('█'), "{drawn}");
     let decided = ann.human(&["rollout", "evidence", APP]);
-    assert!(decided.contains("roll back: errors, unavailable"), "{decided}");
+    // Errors may follow: that takes eight devices, where five that do not come up are enough.
+    assert!(decided.contains("roll back: ") && decided.contains("unavailable"), "{decided}");
     assert!(ann.ok(&["rollout", "replay", APP])["decisions"].as_u64().unwrap() > 0);
     // The traffic of a day is known now.
     let planned = ann.ok(&["rollout", "plan", APP]);
