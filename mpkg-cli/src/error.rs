@@ -1,5 +1,6 @@
 //! Why a command did not do what it was asked to, in a form that both people and programs can use.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use mpkg_manifest::rules::Rule;
@@ -22,7 +23,7 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 struct Inner {
     exit: Exit,
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     hint: Option<String>,
     at: Option<Place>,
@@ -48,9 +49,13 @@ impl Failure {
         Self::with_code(rule.code, exit, message)
     }
 
-    /// A failure with the code that a library gave it.
-    pub(crate) fn with_code(code: &'static str, exit: Exit, message: impl Into<String>) -> Self {
-        let message = message.into();
+    /// A failure with the code that a library, or a registry, gave it.
+    pub(crate) fn with_code(
+        code: impl Into<Cow<'static, str>>,
+        exit: Exit,
+        message: impl Into<String>,
+    ) -> Self {
+        let (code, message) = (code.into(), text::redact(message.into()));
         let (hint, at, findings, output, data) = (None, None, None, None, Map::new());
         let inner = Inner { exit, code, message, hint, at, findings, output, data, told: false };
         Self { inner: Box::new(inner) }
@@ -61,6 +66,16 @@ impl Failure {
         let mut failure = Self::with_code("", exit, "");
         failure.inner.told = true;
         failure
+    }
+
+    /// The sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// The code.
+    pub(crate) fn code(&self) -> &str {
+        &self.inner.code
     }
 
     /// Whether there is nothing left to print.
@@ -110,7 +125,7 @@ impl Failure {
     /// Adds what to do about it.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.inner.hint = Some(hint.into());
+        self.inner.hint = Some(text::redact(hint.into()));
         self
     }
 
@@ -150,7 +165,7 @@ impl Failure {
     pub(crate) fn to_json(&self) -> Value {
         let inner = &*self.inner;
         let mut error = Map::new();
-        error.insert("code".into(), inner.code.into());
+        error.insert("code".into(), inner.code.as_ref().into());
         error.insert("message".into(), inner.message.as_str().into());
         error.insert("hint".into(), inner.hint.as_deref().map_or(Value::Null, Value::from));
         if let Some(place) = &inner.at {
@@ -180,7 +195,8 @@ impl Failure {
         }
         let (bad, dim, bold) = (crate::style::ERROR, crate::style::DIM, crate::style::BOLD);
         let message = text::one_line(&inner.message);
-        page.push_str(&format!("{bad}error[{}]{bad:#}{bold}: {message}{bold:#}\n", inner.code));
+        let code = text::one_line(&inner.code);
+        page.push_str(&format!("{bad}error[{code}]{bad:#}{bold}: {message}{bold:#}\n"));
         if let Some(Place { file, line, column }) = &inner.at {
             let numbers: String = [line, column].into_iter().flatten().map(|n| format!(":{n}")).collect();
             page.push_str(&format!("  {dim}-->{dim:#} {}{numbers}\n", text::one_line(file)));

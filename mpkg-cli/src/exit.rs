@@ -48,7 +48,7 @@ impl Exit {
             Self::Refused => "refused: signature, trust, permission or policy",
             Self::Auth => "not logged in, or not allowed",
             Self::Network => "the network or a server did not answer",
-            Self::Conflict => "something is there already",
+            Self::Conflict => "something is there already, or changed meanwhile",
         }
     }
 }

@@ -1,10 +1,11 @@
-//! `mpkg`: build, sign, verify and run Mini Apps.
+//! `mpkg`: build, sign, verify, run and publish Mini Apps.
 //!
 //! A verb is made of three parts: its arguments (`cli`), what it does (`ops`), and a thin layer between them that
 //! prints the result (`commands`).
 
 mod cli;
 mod commands;
+mod draw;
 mod error;
 mod exit;
 mod ops;

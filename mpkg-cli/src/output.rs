@@ -90,13 +90,35 @@ impl Printer {
 
     /// Writes text that is ours, styles included, to standard output.
     pub(crate) fn raw(self, text: &str) -> Outcome {
-        let mut stdout = anstream::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            // Whoever reads has seen enough (`mpkg inspect … | head`).
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(Failure::write(std::path::Path::new("standard output"), &error)),
-            Ok(()) => Ok(()),
+        self.write(text).map(|_| ())
+    }
+
+    /// Writes to standard output. False when nobody reads any more.
+    fn write(self, text: &str) -> Outcome<bool> {
+        written(anstream::stdout().lock(), text)
+    }
+
+    /// Shows a result that is shown again and again: a line of JSON, the page in the place of the one before on a
+    /// terminal, and `lines` anywhere else. False when nobody reads any more.
+    pub(crate) fn again(self, view: &impl View, lines: &[String]) -> Outcome<bool> {
+        if self.is_json() {
+            return self.write(&self.json_text(view, false)?);
         }
+        let stdout = std::io::stdout();
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if dumb || !stdout.is_terminal() {
+            let lines: String = lines.iter().map(|line| format!("{}\n", text::one_line(line))).collect();
+            return self.write(&lines);
+        }
+        let mut page = Page::default();
+        view.human(&mut page);
+        // Past anstream, which would take out the movements of the cursor with the colours.
+        let text = match anstream::AutoStream::choice(&stdout) {
+            anstream::ColorChoice::Never => anstream::adapter::strip_str(&page.text).to_string(),
+            _ => page.text,
+        };
+        // To the top left, each line cleared to its end as it is written, then all below: nothing flickers.
+        written(stdout.lock(), &format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")))
     }
 
     /// Tells people what goes on, on standard error. Programs are not told.
@@ -142,6 +164,15 @@ impl Printer {
     }
 }
 
+fn written(mut stdout: impl Write, text: &str) -> Outcome<bool> {
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever reads has seen enough (`mpkg inspect … | head`).
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::write(std::path::Path::new("standard output"), &error)),
+        Ok(()) => Ok(true),
+    }
+}
+
 /// A page of text for people. All that is put on it is escaped, so a view cannot forget to.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
@@ -149,6 +180,12 @@ pub(crate) struct Page {
 }
 
 impl Page {
+    /// What is on it.
+    #[cfg(test)]
+    pub(crate) fn plain(&self) -> String {
+        anstream::adapter::strip_str(&self.text).to_string()
+    }
+
     /// A line as it is.
     pub(crate) fn line(&mut self, line: &str) {
         self.text.push_str(&text::one_line(line));
@@ -173,6 +210,14 @@ impl Page {
             Severity::Warning => (style::WARNING, "warning"),
         };
         self.text.push_str(&format!("{style}{word}[{code}]{style:#}: {}\n", text::one_line(message)));
+    }
+
+    /// A line of several parts, each in its style.
+    pub(crate) fn parts(&mut self, parts: &[(anstyle::Style, &str)]) {
+        for (style, part) in parts {
+            self.text.push_str(&format!("{style}{}{style:#}", text::one_line(part)));
+        }
+        self.text.push('\n');
     }
 
     /// The title of a part.

@@ -75,6 +75,49 @@ rules! {
     INTERRUPTED = "MPKG-C41", "Interrupted",
         "Ctrl-C ended the run. The app was stopped with it.",
         "Run it again.";
+    SETTINGS = "MPKG-C42", "The registry's settings cannot be used",
+        "A setting that is misspelt and ignored is a door that somebody believes to be shut, so what is not understood \
+         stops the start.",
+        "Correct the file or flag that the message names; `mpkg registry serve --help` lists the settings.";
+    NOT_SERVING = "MPKG-C43", "The registry does not start",
+        "It needs a folder of its own, which no other registry has open, and an address to listen on.",
+        "Look at the reason; `--data` names another folder, `--listen 127.0.0.1:0` takes any free port.";
+    BACKUP = "MPKG-C44", "The backup was not made or restored",
+        "A backup is written into an empty folder only, so that no half of another one is mixed in.",
+        "Look at the reason; name an empty folder, and one with a registry to copy from.";
+    NO_REGISTRY = "MPKG-C50", "No registry is named",
+        "A command that guessed would publish or switch off somewhere else than its author thinks.",
+        "Log in with `mpkg login URL`, pass `--registry URL`, or set MPKG_REGISTRY.";
+    NOT_LOGGED_IN = "MPKG-C51", "Nobody is logged in",
+        "The registry answers nobody without a token. A token is kept for the one address that it was given for, so \
+         that no other one ever gets it.",
+        "`mpkg login URL --token-file FILE` stores a token; an admin makes one with `mpkg token create`.";
+    TOKEN_SOURCE = "MPKG-C52", "The token's source gives no token",
+        "A token is read from standard input, a file or MPKG_TOKEN, never from the command line, where other users and \
+         the shell's history could keep it.",
+        "Pipe the token in, or pass `--token-file FILE`. One that stood on a command line should be revoked.";
+    UNREACHABLE = "MPKG-C53", "The registry was not reached",
+        "The machine is off, the address is wrong, or the network is down. A change whose answer got lost may have been \
+         made all the same.",
+        "Check the address and the network. After a change, look how things stand before you repeat it.";
+    ANSWER = "MPKG-C54", "That is no registry",
+        "Whatever answered does not speak as a registry does: a proxy, a login page, or another version.",
+        "Check the address; open its /healthz in a browser.";
+    NOT_CONFIRMED = "MPKG-C55", "What goes is confirmed",
+        "Starting, widening and lifting reach people's devices. Typing the app's id shows that the right app is meant. \
+         Verbs that stop never ask.",
+        "Pass `--confirm` with the app's id.";
+    NOT_THERE = "MPKG-C56", "What is named is not there",
+        "An app, release, rollout or kill that does not exist must not look as if something had been done to it.",
+        "`mpkg status` and `mpkg info APP` show what there is.";
+    NOT_IN_CHARGE = "MPKG-C57", "The stop reached nothing",
+        "Another rollout has taken over the app, so stopping this one stops nobody. Believing it stopped would be worse \
+         than an error.",
+        "Stop the rollout that is in charge: name the app instead of a number.";
+    AUDIT_BROKEN = "MPKG-C58", "The audit log was tampered with",
+        "Each entry holds the hash of the one before. Where that does not fit, somebody changed or removed an entry \
+         outside of the registry.",
+        "Treat it as an incident: keep the folder as it is, and compare with the newest backup.";
     IMPORT_ARCHIVE = "MPKG-C60", "The file is no MiniApp archive",
         "A MiniApp package is a ZIP archive, stored or deflated, not encrypted. Overlapping files are how a small \
          archive unpacks to a huge one.",

@@ -10,11 +10,18 @@ use crate::cli::Cli;
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::ops::keys::{self, PEM_MARK};
+use crate::ops::remote::token;
 use crate::output::{Format, Printer};
-use crate::{commands, rules};
+use crate::{commands, rules, text};
 
 /// Runs one command.
 pub(crate) fn run(args: Vec<OsString>) -> Exit {
+    // Before anything is told to anybody: a reason would go into documents that everybody reads.
+    if args.iter().any(|arg| text::has_token(&arg.to_string_lossy())) {
+        let failure = token::on_the_command_line();
+        Printer::new(wanted_format(&args), false, false).failure(&failure);
+        return failure.exit();
+    }
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         // clap would echo it.
@@ -102,7 +109,8 @@ fn explain(error: &clap::Error) -> (String, String) {
         .into_iter()
         .find_map(|kind| match error.get(kind)? {
             ContextValue::String(name) => Some(name.clone()),
-            ContextValue::Strings(names) => names.first().cloned(),
+            // The nearest one comes last.
+            ContextValue::Strings(names) => names.last().cloned(),
             _ => None,
         });
     let valid = match error.get(ContextKind::ValidValue) {

@@ -79,6 +79,35 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// How a registry's token begins.
+const TOKEN_MARK: &str = "mpkg_";
+/// Its digits: the first 8 are its public id.
+const TOKEN_DIGITS: usize = 40;
+
+/// Where a token begins in `text`.
+fn find_token(text: &str) -> Option<usize> {
+    let digit = |byte: &u8| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(byte);
+    text.match_indices(TOKEN_MARK).map(|(at, _)| at).find(|at| {
+        let digits = text.as_bytes().get(at + TOKEN_MARK.len()..).unwrap_or_default();
+        digits.iter().take(TOKEN_DIGITS).filter(|byte| digit(byte)).count() == TOKEN_DIGITS
+    })
+}
+
+/// Whether a token stands in `text`.
+pub(crate) fn has_token(text: &str) -> bool {
+    find_token(text).is_some()
+}
+
+/// `text` with the secret part of every token in it taken out: what is printed may end in a log.
+pub(crate) fn redact(text: String) -> String {
+    let mut safe = text;
+    while let Some(at) = find_token(&safe) {
+        let secret = at + TOKEN_MARK.len() + 8;
+        safe.replace_range(secret..at + TOKEN_MARK.len() + TOKEN_DIGITS, "…");
+    }
+    safe
+}
+
 /// The last `count` lines of `text`.
 pub(crate) fn tail(text: &str, count: usize) -> &str {
     let text = text.trim_end();
@@ -117,6 +146,17 @@ mod tests {
         assert_eq!(one_line("exe\u{202e}gpj\n"), "exe\\u{202e}gpj\\n");
         assert_eq!(lines("one\ntwo\tthree\r"), "one\ntwo\tthree\\r");
         assert_eq!(one_line("Größe 日本語"), "Größe 日本語");
+    }
+
+    #[test]
+    fn tokens_are_not_repeated() {
+        let token = format!("mpkg_abcdefgh{}", "z2".repeat(16));
+        assert!(has_token(&format!("x{token}x")));
+        assert_eq!(redact(format!("a {token}, {token} b")), "a mpkg_abcdefgh…, mpkg_abcdefgh… b");
+        for plain in ["", "mpkg_", "mpkg_abcdefgh", "mpkg_registry::serve", &token.to_uppercase()] {
+            assert!(!has_token(plain), "{plain}");
+            assert_eq!(redact(plain.to_owned()), plain);
+        }
     }
 
     #[test]

@@ -64,6 +64,15 @@ fn help_shows_an_example_for_every_verb() {
         "diff",
         "doctor",
         "import",
+        "login",
+        "publish",
+        "yank",
+        "search",
+        "info",
+        "fetch",
+        "kill",
+        "lift",
+        "status",
     ];
     for verb in verbs {
         let help = place.ok(&[verb, "--help"]);
@@ -80,7 +89,7 @@ fn every_code_is_explained() {
     let list: Value = serde_json::from_str(&place.ok(&["explain", "--list", "--format", "json"])).unwrap();
     let codes: Vec<&str> =
         list["codes"].as_array().unwrap().iter().map(|entry| entry["code"].as_str().unwrap()).collect();
-    for family in ["Z", "B", "J", "S", "R", "M", "W", "K", "C"] {
+    for family in ["Z", "B", "J", "S", "R", "M", "W", "K", "C", "F", "H", "P"] {
         assert!(codes.iter().any(|code| code.starts_with(&format!("MPKG-{family}"))), "{family}");
     }
     for code in ["MPKG-C01", "mpkg-c01", "c01", "-32001"] {
@@ -103,7 +112,14 @@ fn completions_are_scripts() {
 fn every_verb_has_a_manual_page() {
     let place = Place::new();
     place.ok(&["man", "--out", "man1"]);
-    for page in ["mpkg.1", "mpkg-build.1", "mpkg-verify.1", "mpkg-keys-generate.1"] {
+    for page in [
+        "mpkg.1",
+        "mpkg-build.1",
+        "mpkg-verify.1",
+        "mpkg-keys-generate.1",
+        "mpkg-rollout-start.1",
+        "mpkg-kill.1",
+    ] {
         let text = String::from_utf8(place.read(&format!("man1/{page}"))).unwrap();
         assert!(text.contains(".SH SYNOPSIS"), "{page}");
     }

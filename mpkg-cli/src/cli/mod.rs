@@ -1,22 +1,39 @@
 //! What can be typed. Arguments only: what the verbs do is in `commands`.
 
+mod fleet;
 mod keys;
 mod misc;
 mod package;
 mod project;
+#[cfg(feature = "serve")]
+mod registry;
+mod remote;
 mod review;
+mod rollout;
 mod root;
+pub(crate) mod values;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use fleet::{
+    ApproveCommand, ApproveLift, ApproveRelease, ApproveRollout, AuditCommand, AuditList, AuditVerify,
+    GoVerb, Kill, KillLevel, Lift, Status, TokenCommand, TokenCreate, TokenList, TokenRevoke, TokenRole,
+};
 pub(crate) use keys::{KeysCommand, KeysGenerate, KeysShow, Passphrase};
 pub(crate) use misc::{Completions, Explain, Man};
 pub(crate) use package::{Digest, Inspect, Sign, Verify};
 pub(crate) use project::{Build, New, Template};
 #[cfg(feature = "run")]
 pub(crate) use project::{Engine, Run};
+#[cfg(feature = "serve")]
+pub(crate) use registry::{Backup, RegistryCommand, Restore, Serve};
+pub(crate) use remote::{Connection, Fetch, Info, Login, Publish, Search, Yank};
 pub(crate) use review::{Diff, Doctor, Import, Lint};
+pub(crate) use rollout::{
+    RolloutAdvance, RolloutCommand, RolloutEvidence, RolloutGo, RolloutPlan, RolloutReplay, RolloutStart,
+    RolloutStatus, RolloutStop, Startable, Steps, Watch,
+};
 pub(crate) use root::{
     Change, GrantCommand, GrantCreate, GrantShow, GrantSign, RootAddKey, RootCommand, RootInit,
     RootRemoveKey, RootRevoke, RootRotate, RootSign, RootVerify,
@@ -25,7 +42,7 @@ pub(crate) use root::{
 use crate::exit::Exit;
 use crate::output::Format;
 
-/// Build, sign, verify and run Mini Apps.
+/// Build, sign, verify, run and publish Mini Apps.
 #[derive(Debug, Parser)]
 #[command(name = "mpkg", version, styles = STYLES, max_term_width = 100, after_help = exit_codes(),
     infer_subcommands = false, subcommand_required = true, arg_required_else_help = true)]
@@ -79,6 +96,27 @@ pub(crate) enum Command {
     Diff(Diff),
     Doctor(Doctor),
     Import(Import),
+    #[cfg(feature = "serve")]
+    #[command(subcommand)]
+    Registry(RegistryCommand),
+    Login(Login),
+    Publish(Publish),
+    Yank(Yank),
+    Search(Search),
+    Info(Info),
+    #[command(visible_alias = "install")]
+    Fetch(Fetch),
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
+    Kill(Box<Kill>),
+    Lift(Lift),
+    Status(Status),
+    #[command(subcommand)]
+    Approve(ApproveCommand),
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    #[command(subcommand)]
+    Token(TokenCommand),
     Explain(Explain),
     Completions(Completions),
     Man(Man),

@@ -22,6 +22,8 @@ pub(crate) fn all() -> Vec<Entry> {
         mpkg_manifest::rules::RULES,
         mpkg_package::rules::RULES,
         mpkg_fleet::RULES,
+        #[cfg(feature = "serve")]
+        mpkg_registry::RULES,
         #[cfg(feature = "run")]
         miniapp_runtime::rules::RULES,
         rules::RULES,

@@ -4,7 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Failure, Outcome};
+use crate::error::{Failure, Outcome, shell};
 use crate::exit::Exit;
 use crate::rules;
 
@@ -94,6 +94,22 @@ fn check_replaceable(path: &Path) -> Outcome {
 /// The refusal to overwrite.
 pub(crate) fn exists(path: &Path) -> Failure {
     Failure::new(&rules::EXISTS, Exit::Conflict, format!("{} is there already", path.display()))
+}
+
+/// A warning, if others can read this file with a secret in it.
+pub(crate) fn too_open(path: &Path, secret: &str) -> Option<String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            let path = shell(path);
+            return Some(format!("others can read the {secret} {path} (mode {mode:03o}): chmod 600 {path}"));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (path, secret);
+    None
 }
 
 /// `path` with `suffix` added to its name: `a.pem` and `.pub` give `a.pem.pub`.

@@ -8,7 +8,7 @@ use mpkg_package::limits;
 use mpkg_package::root::{PublisherId, Root, RootError, RootFile, Trust, TrustError};
 use zeroize::Zeroizing;
 
-use crate::error::{Failure, Outcome, shell};
+use crate::error::{Failure, Outcome};
 use crate::exit::Exit;
 use crate::ops::files::{self, Secrecy};
 use crate::ops::passphrase::Passphrases;
@@ -83,20 +83,7 @@ impl Source {
     /// A warning, if others can read the private key in this file.
     pub(crate) fn too_open(&self) -> Option<String> {
         let Self::File(path) = self else { return None };
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                let path = shell(path);
-                return Some(format!(
-                    "others can read the private key {path} (mode {mode:03o}): chmod 600 {path}"
-                ));
-            }
-        }
-        #[cfg(not(unix))]
-        let _ = path;
-        None
+        files::too_open(path, "private key")
     }
 }
 

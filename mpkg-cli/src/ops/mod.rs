@@ -12,12 +12,17 @@ pub(crate) mod inspect;
 pub(crate) mod judge;
 pub(crate) mod keys;
 pub(crate) mod lint;
+#[cfg(any(feature = "run", feature = "serve"))]
+pub(crate) mod log;
 pub(crate) mod manifest;
 pub(crate) mod new;
 pub(crate) mod package;
 pub(crate) mod passphrase;
 pub(crate) mod rebuild;
+pub(crate) mod remote;
 pub(crate) mod roots;
 #[cfg(feature = "run")]
 pub(crate) mod run;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 pub(crate) mod sign;

@@ -116,7 +116,8 @@ fn beside(path: &Path, bytes: &[u8]) -> Option<PathBuf> {
     (!is_signed(bytes) && file.is_file()).then_some(file)
 }
 
-fn refused(path: &Path, error: &VerifyError) -> Failure {
+/// The refusal of a package, with what to do about it.
+pub(crate) fn refused(path: &Path, error: &VerifyError) -> Failure {
     let (code, offset) = (error.code(), error.offset());
     let hint = match error {
         VerifyError::NotSigned => {

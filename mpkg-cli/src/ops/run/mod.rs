@@ -15,12 +15,12 @@ use miniapp_runtime::{Compiler, Host, Instance, Notification, Policy};
 use mpkg_package::root::Trust;
 use serde::Serialize;
 use serde_json::Value;
-use tracing_subscriber::EnvFilter;
 
 pub(crate) use permissions::Choice;
 
 use crate::error::{Failure, Outcome};
 use crate::exit::Exit;
+use crate::ops::log;
 use crate::output::Printer;
 use crate::progress::Progress;
 use crate::{rules, text};
@@ -82,7 +82,8 @@ pub(crate) struct Memory {
 
 /// Launches the app and either makes the one call, whose outcome is returned, or serves lines until they end.
 pub(crate) fn run(plan: &Plan, printer: Printer) -> Outcome<Option<Called>> {
-    show_host_log(printer);
+    // The host's own log.
+    log::show(printer.is_verbose().then_some("info"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -102,21 +103,6 @@ pub(crate) fn run(plan: &Plan, printer: Printer) -> Outcome<Option<Called>> {
 async fn interrupted_for_long() {
     let _ = tokio::signal::ctrl_c().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-}
-
-/// With `--verbose`, or for what the variable MPKG_LOG selects, the host's own log goes to standard error.
-fn show_host_log(printer: Printer) {
-    let filter = match EnvFilter::try_from_env("MPKG_LOG") {
-        Ok(filter) => filter,
-        Err(_) if printer.is_verbose() => EnvFilter::new("info"),
-        Err(_) => return,
-    };
-    // Only a second run in one process could fail here.
-    _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .try_init();
 }
 
 async fn launch(plan: &Plan, printer: Printer) -> Outcome<Option<Called>> {
