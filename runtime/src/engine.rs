@@ -115,9 +115,14 @@ impl Tier {
         self.native.cached(&self.engine, digest)
     }
 
-    /// Compiles and keeps the code. Blocks for as long as that takes.
-    pub(crate) fn compile(&self, digest: &str, component: &[u8]) -> wasmtime::Result<Component> {
-        self.native.compile(&self.engine, digest, component)
+    /// Blocks for as long as a compile takes.
+    pub(crate) fn compile(&self, component: &[u8]) -> wasmtime::Result<Component> {
+        Component::new(&self.engine, component)
+    }
+
+    /// Writes code to disk for when the host starts again.
+    pub(crate) fn keep(&self, digest: &str, code: &Component) {
+        self.native.keep(digest, code);
     }
 }
 

@@ -184,13 +184,17 @@ fn stopped(life: &Life, reason: &StopReason) -> LaunchError {
 
 /// `work`, unless the life ends first.
 async fn unless_killed<T>(life: &Life, work: impl Future<Output = T>) -> Result<T, LaunchError> {
+    if let Some(reason) = life.switch.reason() {
+        return Err(stopped(life, reason));
+    }
     tokio::select! {
         biased;
+        // First, because most of the time it is done at once, and then nobody has to listen for the end.
+        done = work => Ok(done),
         () = life.switch.gone.cancelled() => {
             let reason = life.switch.reason().cloned().unwrap_or(StopReason::Unloaded);
             Err(stopped(life, &reason))
         }
-        done = work => Ok(done),
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn add_alone(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
 
-/// Counters of one instance. Bridge methods have fixed places, so that counting allocates nothing.
+/// Counters of one instance. Bridge methods have fixed places, so that counting allocates nothing after the first.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) errors: AtomicU64,
@@ -48,7 +48,7 @@ pub(crate) struct Metrics {
     network_received: AtomicU64,
     hits: [AtomicU64; Limit::ALL.len()],
     latency: Latency,
-    bridge: Box<[MethodCounters]>,
+    bridge: OnceLock<Box<[MethodCounters]>>,
     names: Arc<[String]>,
 }
 
@@ -64,13 +64,14 @@ impl Metrics {
             network_received: AtomicU64::new(0),
             hits: Default::default(),
             latency: Latency::default(),
-            bridge: names.iter().map(|_| MethodCounters::default()).collect(),
+            bridge: OnceLock::new(),
             names,
         }
     }
 
     pub(crate) fn method(&self, place: usize) -> Option<&MethodCounters> {
-        self.bridge.get(place)
+        let bridge = || self.names.iter().map(|_| MethodCounters::default()).collect();
+        self.bridge.get_or_init(bridge).get(place)
     }
 
     pub(crate) fn count_sent(&self, bytes: usize) {
@@ -128,7 +129,7 @@ impl Metrics {
             bridge: self
                 .names
                 .iter()
-                .zip(self.bridge.iter())
+                .zip(self.bridge.get().into_iter().flatten())
                 .filter(|(_, c)| load(&c.calls) + load(&c.denied) > 0)
                 .map(|(name, c)| {
                     let metrics = MethodMetrics {

@@ -38,24 +38,16 @@ impl NativeCache {
         self.load_sealed(engine, &self.path(digest), digest)
     }
 
-    /// Compiles a component and keeps the code. Blocks for as long as a compile takes.
-    pub(crate) fn compile(
-        &self,
-        engine: &Engine,
-        digest: &str,
-        component: &[u8],
-    ) -> wasmtime::Result<Component> {
-        let component = Component::new(engine, component)?;
-        match component.serialize() {
+    /// Keeps code. A cache that cannot be written costs time, not correctness.
+    pub(crate) fn keep(&self, digest: &str, code: &Component) {
+        match code.serialize() {
             Ok(image) => {
-                // A cache that cannot be written costs time, not correctness.
                 if let Err(error) = write_file(&self.path(digest), &[&self.seal(digest, &image), &image]) {
                     tracing::warn!(%error, "compiled code could not be cached");
                 }
             }
             Err(error) => tracing::warn!(%error, "compiled code could not be serialized"),
         }
-        Ok(component)
     }
 
     /// Removes the code of a package that is no longer installed.
@@ -126,7 +118,7 @@ mod tests {
     fn what_was_compiled_is_there_until_it_is_forgotten() {
         let (_folder, engine, cache) = cache();
         assert!(cache.cached(&engine, "aa").is_none());
-        cache.compile(&engine, "aa", EMPTY).unwrap();
+        cache.keep("aa", &Component::new(&engine, EMPTY).unwrap());
         assert!(cache.cached(&engine, "aa").is_some());
         cache.forget("aa");
         assert!(cache.cached(&engine, "aa").is_none());
@@ -135,7 +127,7 @@ mod tests {
     #[test]
     fn a_file_with_any_byte_changed_is_not_loaded() {
         let (_folder, engine, cache) = cache();
-        cache.compile(&engine, "aa", EMPTY).unwrap();
+        cache.keep("aa", &Component::new(&engine, EMPTY).unwrap());
         let path = cache.path("aa");
         let good = fs::read(&path).unwrap();
         for at in [0, SEAL - 1, SEAL, good.len() / 2, good.len() - 1] {
@@ -151,7 +143,7 @@ mod tests {
     #[test]
     fn one_apps_code_does_not_pass_for_anothers() {
         let (_folder, engine, cache) = cache();
-        cache.compile(&engine, "aa", EMPTY).unwrap();
+        cache.keep("aa", &Component::new(&engine, EMPTY).unwrap());
         fs::copy(cache.path("aa"), cache.path("bb")).unwrap();
         assert!(cache.cached(&engine, "bb").is_none());
     }

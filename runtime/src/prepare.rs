@@ -15,7 +15,7 @@ use wasmtime::component::Component;
 
 use crate::app::{self, App};
 use crate::data::Installed;
-use crate::engine::Tier;
+use crate::engine::Tiers;
 use crate::error::LaunchError;
 use crate::host::{AppCell, Host, Inner};
 use crate::limits::Limits;
@@ -97,13 +97,8 @@ async fn make(inner: &Arc<Inner>, installed: Arc<Installed>) -> Result<Arc<App>,
         None => {
             let slot = inner.compile_slot().await?;
             let started = Instant::now();
-            let tiers = inner.tiers.clone();
-            let compiled = compiling(move || {
-                let tier = tiers.fast.as_ref().unwrap_or(&tiers.best);
-                let code = compile(tier, &checked, slot)?;
-                Ok((code, tiers.fast.is_none(), checked))
-            })
-            .await?;
+            let (code, checked) = compiling(inner.tiers.clone(), Which::First, checked, slot).await?;
+            let compiled = (code, inner.tiers.fast.is_none(), checked);
             inner.living.metrics.compiles.fetch_add(1, Ordering::Relaxed);
             inner.living.metrics.phase(Phase::Compile, started.elapsed());
             compiled
@@ -133,7 +128,7 @@ async fn optimize(host: Weak<Inner>, app: Arc<App>) -> Result<(), LaunchError> {
     let compiled = cached.is_none();
     let (code, checked) = match cached {
         Some(code) => (code, checked),
-        None => compiling(move || Ok((compile(&tiers.best, &checked, slot)?, checked))).await?,
+        None => compiling(tiers, Which::Best, checked, slot).await?,
     };
     let better = on_a_thread(move || link(&parts, checked, &code, true)).await?;
     let inner = host.upgrade().ok_or_else(gone)?;
@@ -161,15 +156,45 @@ async fn on_a_thread<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(LaunchError::Interrupted))
 }
 
+/// Which compiler.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// The one for what has to start now.
+    First,
+    Best,
+}
+
+/// Compiles and keeps the code, in a slot that is charged until both have ended, whoever still waits for it.
+///
 /// On a thread of its own: a compile takes seconds, and a Tokio runtime that is shut down waits for its blocking
 /// threads.
-async fn compiling<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LaunchError> + Send + 'static,
-) -> Result<T, LaunchError> {
+async fn compiling(
+    tiers: Arc<Tiers>,
+    which: Which,
+    checked: Checked,
+    slot: OwnedSemaphorePermit,
+) -> Result<(Component, Checked), LaunchError> {
     let (done, result) = tokio::sync::oneshot::channel();
     let compile = move || {
-        // Nobody waits any more if this fails.
-        let _ = done.send(work());
+        let (tier, waited_for) = match (which, &tiers.fast) {
+            (Which::First, Some(fast)) => (fast, true),
+            (Which::First, None) | (Which::Best, _) => (&tiers.best, false),
+        };
+        let app_id = checked.installed.app_id.clone();
+        let digest = checked.installed.digest.clone();
+        let code = tier.compile(&checked.component).map_err(|error| unusable(&app_id, &error));
+        let kept = code.as_ref().ok().cloned();
+        let keep = || kept.iter().for_each(|code| tier.keep(&digest, code));
+        // Who has to start now does not wait for the disk.
+        if !waited_for {
+            keep();
+        }
+        // It fails if nobody waits any more.
+        let _ = done.send(code.map(|code| (code, checked)));
+        if waited_for {
+            keep();
+        }
+        drop(slot);
     };
     let thread = std::thread::Builder::new().name("miniapp-compile".into()).spawn(compile);
     thread.map_err(|_| LaunchError::Interrupted)?;
@@ -205,13 +230,6 @@ fn check(path: &Path, installed: Arc<Installed>) -> Result<Checked, LaunchError>
     let component = container.get(manifest.mpkg.component.as_str());
     let component = component.ok_or_else(|| damaged("its component is missing".into()))?.data.to_vec();
     Ok(Checked { installed, manifest, component })
-}
-
-/// Compiles in a slot that is charged until the compile ends, whoever still waits for it.
-fn compile(tier: &Tier, checked: &Checked, slot: OwnedSemaphorePermit) -> Result<Component, LaunchError> {
-    let code = tier.compile(&checked.installed.digest, &checked.component);
-    drop(slot);
-    code.map_err(|error| unusable(&checked.installed.app_id, &error))
 }
 
 fn unusable(app_id: &str, error: &wasmtime::Error) -> LaunchError {

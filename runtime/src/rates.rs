@@ -52,24 +52,25 @@ impl Rate {
 /// How often each method may be called a second, by their places; the same for all instances of a host.
 pub(crate) type Limited = Arc<[Option<NonZeroU32>]>;
 
-/// The rates of one instance's methods. Most are never met, and made when they first are.
+/// The rates of one instance's methods, made when a call first meets one: most apps never do.
 #[derive(Debug)]
 pub(crate) struct Rates {
     limited: Limited,
-    made: Box<[OnceLock<Rate>]>,
+    made: OnceLock<Box<[OnceLock<Rate>]>>,
 }
 
 impl Rates {
     pub(crate) fn new(limited: Limited) -> Self {
-        let made = limited.iter().map(|_| OnceLock::new()).collect();
-        Self { limited, made }
+        Self { limited, made: OnceLock::new() }
     }
 
     #[inline]
     pub(crate) fn check(&self, place: usize) -> Result<(), Duration> {
-        match (self.limited.get(place), self.made.get(place)) {
-            (Some(Some(limit)), Some(rate)) => rate.get_or_init(|| Rate::per_second(limit.get())).check(),
-            _ => Ok(()),
+        let Some(Some(limit)) = self.limited.get(place) else { return Ok(()) };
+        let made = self.made.get_or_init(|| self.limited.iter().map(|_| OnceLock::new()).collect());
+        match made.get(place) {
+            Some(rate) => rate.get_or_init(|| Rate::per_second(limit.get())).check(),
+            None => Ok(()),
         }
     }
 }
