@@ -111,7 +111,9 @@ pub(crate) struct Follow {
 /// is needed to read them with HTTP/1.0 too, which proxies still speak.
 fn beginning(response: &Response) -> Bytes {
     let mut bytes = b"HTTP/1.1 200 OK\r\nconnection: close\r\n".to_vec();
-    for (name, value) in response.headers() {
+    // That of the empty response that this was until here.
+    let length = header::CONTENT_LENGTH;
+    for (name, value) in response.headers().iter().filter(|(name, _)| **name != length) {
         bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
     bytes.extend(b"\r\n");

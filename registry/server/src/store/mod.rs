@@ -154,7 +154,17 @@ impl Store {
     /// The one writer.
     pub(crate) async fn begin(&self) -> Result<Tx, sqlx::Error> {
         // Without IMMEDIATE a transaction that reads first can fail when it begins to write.
-        self.write.begin_with("BEGIN IMMEDIATE").await
+        let begin = || self.write.begin_with("BEGIN IMMEDIATE");
+        match begin().await {
+            Ok(tx) => Ok(tx),
+            Err(error) => {
+                // A write that found no room ends its transaction behind the driver's back, and the connection is then of
+                // no more use, whatever room there is later.
+                tracing::warn!(%error, "the database is opened again");
+                self.write.acquire().await?.close().await?;
+                begin().await
+            }
+        }
     }
 
     pub(crate) async fn close(&self) {
