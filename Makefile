@@ -37,7 +37,7 @@ toolchain: tools
 	@scripts/guest-toolchain.sh
 
 bench: build ## every benchmark; writes target/bench.json and docs/benchmarks.md
-	@$(CARGO) bench --profile dev --workspace --bench runtime --bench package
+	@$(CARGO) bench --profile dev --workspace --bench runtime --bench package --bench registry
 	@"$(TARGET)/debug/benchmarks" "$(TARGET)/bench.json" docs/benchmarks.md
 
 corpora: build ## judges the independent test data below MPKG_CORPORA and prints the table

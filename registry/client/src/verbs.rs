@@ -2,7 +2,7 @@
 
 use mpkg_fleet::{Batch, Forecast, KillId, limits};
 use mpkg_manifest::AppId;
-use mpkg_package::{Digest, PublisherId};
+use mpkg_package::{Digest, Hash, PublisherId};
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::error::ClientError;
 use crate::request::{Body, Client, Versioned};
 use crate::wire::{
-    AppView, Approved, AuditEntry, AuditReport, Because, Commanded, Drill, EvidenceView, HowToAdvance,
-    KillView, Minute, NewApp, NewKill, NewReview, NewRollback, NewRollout, NewToken, Nothing, Page, Paging,
-    ProposedChange, PublisherView, Received, ReleaseView, RolloutView, Status, TokenMade, TokenView,
-    TrafficQuery,
+    AppLimits, AppView, Approved, AuditEntry, AuditReport, Because, Commanded, Drill, EvidenceView,
+    HowToAdvance, KillView, Minute, NewApp, NewDisabled, NewFloor, NewKill, NewReview, NewRollback,
+    NewRollout, NewToken, Nothing, Page, Paging, ProposedChange, PublisherView, Received, ReleaseView,
+    RolloutView, Status, TokenMade, TokenView, TrafficQuery,
 };
 
 type Result<T> = std::result::Result<T, ClientError>;
@@ -205,6 +205,39 @@ impl Client {
     /// What gates decided.
     pub async fn evidence(&self, id: i64, paging: &Paging) -> Result<Page<EvidenceView>> {
         self.list(&["v1", "rollouts", &id.to_string(), "evidence"], paging).await
+    }
+
+    /// One record of that, decided again.
+    pub async fn replay_evidence(&self, id: i64, number: i64) -> Result<EvidenceView> {
+        self.get(&["v1", "rollouts", &id.to_string(), "evidence", &number.to_string()], &[]).await
+    }
+
+    /// An app's floor and disabled packages.
+    pub async fn limits(&self, app: &AppId) -> Result<Versioned<AppLimits>> {
+        let url = self.url(&["v1", "apps", app.as_str(), "limits"], &[]);
+        crate::request::versioned(self.send(Method::GET, url, None, Body::None).await?).await
+    }
+
+    /// Raises an app's floor, for ever.
+    pub async fn raise_floor(&self, app: &AppId, floor: &NewFloor) -> Result<Versioned<AppLimits>> {
+        self.post(&["v1", "apps", app.as_str(), "floor"], floor).await
+    }
+
+    /// Disables a package.
+    pub async fn disable(&self, app: &AppId, package: &NewDisabled) -> Result<Versioned<AppLimits>> {
+        self.post(&["v1", "apps", app.as_str(), "disable"], package).await
+    }
+
+    /// Enables a disabled package again, where the limits are at this version.
+    pub async fn enable(
+        &self,
+        app: &AppId,
+        sha256: Hash,
+        etag: &str,
+        because: &Because,
+    ) -> Result<Versioned<AppLimits>> {
+        let segments = ["v1", "apps", app.as_str(), "disabled", &sha256.to_string(), "enable"];
+        self.change(Method::POST, &segments, Some(etag), body(because)).await
     }
 
     async fn go(

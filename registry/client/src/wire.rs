@@ -513,6 +513,67 @@ pub enum ProposedChange {
         #[schemars(with = "String")]
         kill: KillId,
     },
+    /// That a disabled package runs again.
+    Enable {
+        /// Whose.
+        #[schemars(with = "String")]
+        app: AppId,
+        /// Which one.
+        #[schemars(with = "String")]
+        sha256: Hash,
+    },
+}
+
+/// A floor to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewFloor {
+    /// The lowest release sequence that still runs; at most one above the newest release.
+    pub min_seq: u64,
+    /// Why.
+    #[schemars(with = "String")]
+    pub reason: Text<200>,
+}
+
+/// A package to disable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDisabled {
+    /// Its digest.
+    #[schemars(with = "String")]
+    pub sha256: Hash,
+    /// Why.
+    #[schemars(with = "String")]
+    pub reason: Text<200>,
+}
+
+/// A package that is not launched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Disabled {
+    /// Its number among all that ever were.
+    pub number: i64,
+    /// Its digest.
+    #[schemars(with = "String")]
+    pub sha256: Hash,
+    /// Why.
+    pub reason: String,
+    /// By whom.
+    pub disabled_by: String,
+    /// Since when.
+    #[schemars(with = "String")]
+    pub at: Time,
+}
+
+/// What of an app runs nowhere. Its ETag is another one whenever this changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AppLimits {
+    /// The app.
+    #[schemars(with = "String")]
+    pub app_id: AppId,
+    /// No release below this runs.
+    pub min_seq: u64,
+    /// Packages that are not launched.
+    pub disabled: Vec<Disabled>,
 }
 
 /// An approval that counts.

@@ -47,6 +47,8 @@ pub(crate) struct Caller {
     pub apps: BTreeSet<AppId>,
     /// The publishers it may do it to; empty for all.
     pub publishers: BTreeSet<PublisherId>,
+    /// When the token ends.
+    pub expires: Option<i64>,
 }
 
 impl Caller {
@@ -59,6 +61,7 @@ impl Caller {
             roles: empty.0,
             apps: empty.1,
             publishers: empty.2,
+            expires: None,
         }
     }
 

@@ -12,7 +12,6 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::audit;
 use crate::auth::Caller;
-use crate::clock;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
 use crate::store::{Db, Tx};
@@ -31,6 +30,7 @@ pub(crate) struct Change<'a> {
     tx: Tx,
     once: Option<Once>,
     events: Vec<StreamEvent>,
+    revoked: Option<String>,
     order: OwnedMutexGuard<()>,
 }
 
@@ -54,8 +54,8 @@ impl<'a> Change<'a> {
     async fn start(registry: &'a Registry, caller: Caller) -> Result<Self, Failure> {
         let order = Arc::clone(&registry.order).lock_owned().await;
         let tx = registry.store.begin().await?;
-        let at = clock::time(clock::unix()).ok_or(Refusal::Internal)?;
-        Ok(Self { registry, caller, at, tx, once: None, events: Vec::new(), order })
+        let at = registry.time()?;
+        Ok(Self { registry, caller, at, tx, once: None, events: Vec::new(), revoked: None, order })
     }
 
     /// A change that the registry makes by itself.
@@ -106,17 +106,23 @@ impl<'a> Change<'a> {
         self.events.push(event);
     }
 
+    /// Ends the streams of a token, once it is committed.
+    pub(crate) fn revoke(&mut self, token: &str) {
+        self.revoked = Some(token.to_owned());
+    }
+
     /// Commits, and only then lets anybody know.
     ///
     /// In a task of its own: whoever asked may hang up at any moment, and what was committed without being told would
     /// reach hosts minutes later only.
     pub(crate) async fn commit(self) -> Result<(), Failure> {
-        let Self { registry, tx, events, order, .. } = self;
+        let Self { registry, tx, events, revoked, order, .. } = self;
         let hub = Arc::clone(&registry.hub);
         let committed = tokio::spawn(async move {
             tx.commit().await?;
-            for event in &events {
-                hub.publish(event);
+            hub.publish(&events);
+            if let Some(token) = revoked {
+                hub.revoke(&token);
             }
             drop(order);
             Ok(())

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mpkg_fleet::{ApprovalPolicy, FleetPolicy};
 
@@ -31,10 +31,12 @@ pub struct Config {
     pub requests_per_second: u32,
     /// Connections at once.
     pub connections: usize,
-    /// How long a sender of a request may pause.
+    /// How long a sender of a request may pause, and a listener not take what it is sent.
     pub idle: Duration,
     /// How long connections may take to end when the registry stops.
     pub drain: Duration,
+    /// What tells the time. It may be wrong and go back: what is signed stays in order.
+    pub now: fn() -> SystemTime,
 }
 
 impl Config {
@@ -54,6 +56,7 @@ impl Config {
             connections: 16_384,
             idle: Duration::from_secs(20),
             drain: Duration::from_secs(10),
+            now: SystemTime::now,
         }
     }
 }

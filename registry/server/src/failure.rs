@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mpkg_manifest::AppId;
-use mpkg_package::PublisherId;
+use mpkg_package::{Hash, PublisherId};
 use mpkg_registry_client::wire::{ErrorBody, ErrorDetail};
 use thiserror::Error;
 
@@ -139,6 +139,14 @@ pub enum Refusal {
         /// The most.
         limit: usize,
     },
+    /// Runs anyway.
+    #[error("package {sha256} of {app} is not disabled")]
+    NotDisabled {
+        /// The app.
+        app: AppId,
+        /// The package.
+        sha256: Hash,
+    },
     /// Unknown token.
     #[error("there is no such token")]
     NoSuchToken,
@@ -190,6 +198,7 @@ impl Refusal {
             Self::NoRollout(_) => ("MPKG-P40", StatusCode::NOT_FOUND),
             Self::NoKill => ("MPKG-P41", StatusCode::NOT_FOUND),
             Self::KillsFull { .. } => ("MPKG-P42", StatusCode::CONFLICT),
+            Self::NotDisabled { .. } => ("MPKG-P45", StatusCode::NOT_FOUND),
             Self::NoSuchToken => ("MPKG-P43", StatusCode::NOT_FOUND),
             Self::NoEvidence => ("MPKG-P44", StatusCode::NOT_FOUND),
             Self::Stopping => ("MPKG-P50", StatusCode::SERVICE_UNAVAILABLE),
@@ -349,7 +358,8 @@ mod tests {
             Refusal::Claimed(app.clone()),
             Refusal::NoApp(app.clone()),
             Refusal::Sequence { app: app.clone(), found: 1, newest: 1 },
-            Refusal::NoRelease { app, release: text() },
+            Refusal::NoRelease { app: app.clone(), release: text() },
+            Refusal::NotDisabled { app, sha256: Hash([0; 32]) },
             Refusal::NotReleasable { release_seq: 1, state: text() },
             Refusal::Reviewed { state: text() },
             Refusal::NoRollout(1),

@@ -3,11 +3,12 @@
 //! A rollback waits for nobody. An advance is made only where the rollout's author asked for it, and where policy wants
 //! more people than that author, only when they have approved it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use mpkg_fleet::{Arm, ArmVotes, Command, Counters, Evidence, GateInputs, Phase, Verdict, evaluate, votes};
 use mpkg_manifest::Text;
+use mpkg_package::Time;
 use sqlx::Row;
 
 use crate::change::Change;
@@ -31,47 +32,54 @@ pub(crate) async fn look(registry: Arc<Registry>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The votes of both arms, of devices that reported since the rollout began.
-async fn arms(db: &mut Db, row: &RolloutRow) -> Result<[ArmVotes; 2], Failure> {
+/// What one device has to say in one arm: none when it is not in the arm, and nothing within while it runs something else.
+type Said = Option<Option<Counters>>;
+
+/// The votes of both arms, of devices that reported since the rollout began. One device after the other, so that it takes
+/// no more memory for a million of them.
+async fn arms(db: &mut Db, row: &RolloutRow, at: Time) -> Result<[ArmVotes; 2], Failure> {
     let sql = "SELECT device, arm, release_seq, SUM(launches) AS launches, SUM(beacons) AS beacons, \
                SUM(calls) AS calls, SUM(errors) AS errors, SUM(slow_500) AS slow_500, SUM(slow_2000) AS slow_2000, \
                SUM(crashes) AS crashes, SUM(crash_loops) AS crash_loops, SUM(kills) AS kills \
-               FROM counters WHERE app = ? AND at >= ? GROUP BY device, arm, release_seq";
-    let query = sqlx::query(sql).bind(row.rollout.app.as_str()).bind(row.started.unwrap_or_default());
-    let rows = query.fetch_all(db).await?;
-    let mut result = [ArmVotes::default(); 2];
+               FROM counters WHERE app = ? AND at >= ? GROUP BY device, arm, release_seq ORDER BY device";
+    // A rollout of the future began before the clock was put back: what came since is all earlier than that.
+    let since = row.started.filter(|started| *started <= at.unix()).unwrap_or_default();
     let baseline = row.rollout.baseline.as_ref().map(|release| release.release_seq);
     let ours = [(Arm::Treatment, Some(row.rollout.release.release_seq)), (Arm::Control, baseline)];
-    for ((arm, release_seq), votes_of) in ours.into_iter().zip(&mut result) {
-        let mut devices: BTreeMap<&str, Option<Counters>> = BTreeMap::new();
-        for found in &rows {
-            if from_number(found.try_get("arm")?) != arm {
-                continue;
-            }
-            let device = devices.entry(found.try_get("device")?).or_default();
-            if release_seq == Some(uint(found.try_get("release_seq")?)) {
-                *device = Some(counters(found)?);
+    let mut result = [ArmVotes::default(); 2];
+    let mut count = |device: &str, said: &[Said; 2]| {
+        for ((votes_of, said), (_, release_seq)) in result.iter_mut().zip(said).zip(ours) {
+            votes_of.devices += u64::from(said.is_some());
+            if let (Some(Some(counters)), Some(release_seq)) = (said, release_seq) {
+                votes_of.add(&votes(device, release_seq, counters));
             }
         }
-        votes_of.devices = devices.len() as u64;
-        for (device, counters) in devices {
-            if let (Some(counters), Some(release_seq)) = (counters, release_seq) {
-                votes_of.add(&votes(device, release_seq, &counters));
+    };
+    let (mut device, mut said) = (String::new(), [None; 2]);
+    let mut rows = sqlx::query(sql).bind(row.rollout.app.as_str()).bind(since).fetch(db);
+    while let Some(found) = rows.try_next().await? {
+        let name: &str = found.try_get("device")?;
+        if name != device {
+            count(&device, &said);
+            (device, said) = (name.to_owned(), [None; 2]);
+        }
+        let (arm, release_seq) = (from_number(found.try_get("arm")?), uint(found.try_get("release_seq")?));
+        for (said, ours) in said.iter_mut().zip(ours) {
+            if arm == ours.0 {
+                let counters = (Some(release_seq) == ours.1).then(|| counters(&found)).transpose()?;
+                *said = Some(counters.or(said.flatten()));
             }
         }
     }
+    count(&device, &said);
     Ok(result)
 }
 
 /// What gates know about a rollout now. None for one that is on no step.
-pub(crate) async fn inputs(
-    db: &mut Db,
-    row: &RolloutRow,
-    at: mpkg_package::Time,
-) -> Result<Option<GateInputs>, Failure> {
+pub(crate) async fn inputs(db: &mut Db, row: &RolloutRow, at: Time) -> Result<Option<GateInputs>, Failure> {
     let (Phase::Running { step } | Phase::Held { step }) = row.rollout.phase else { return Ok(None) };
     let plan = *row.rollout.plan.step(step).ok_or_else(|| damaged("step"))?;
-    let [treatment, control] = arms(db, row).await?;
+    let [treatment, control] = arms(db, row, at).await?;
     let elapsed = at.unix().saturating_sub(row.rollout.since.unix());
     Ok(Some(GateInputs {
         app: row.rollout.app.clone(),
@@ -103,29 +111,48 @@ fn reason(evidence: &Evidence) -> Result<Text<200>, Failure> {
 }
 
 async fn look_at(registry: &Registry, id: i64) -> Result<(), Failure> {
-    let mut change = Change::own(registry, "gates").await?;
-    let at = change.at;
-    let Some(row) = crate::store::rollouts::get(change.db(), id).await? else { return Ok(()) };
-    let Some(inputs) = inputs(change.db(), &row, at).await? else { return Ok(()) };
+    // Counting takes as long as there are devices, so it reads what was committed last: nobody who wants to stop something
+    // waits for it.
+    let at = registry.time()?;
+    let mut db = registry.store.read.acquire().await?;
+    let Some(seen) = crate::store::rollouts::get(&mut db, id).await? else { return Ok(()) };
+    let Some(inputs) = inputs(&mut db, &seen, at).await? else { return Ok(()) };
+    let before = evidence::list(&mut db, id, i64::MAX, 1).await?;
+    let runs = match &seen.rollout.baseline {
+        Some(to) => rollouts::runnable(&mut db, &seen.rollout.app, to).await.is_ok(),
+        None => false,
+    };
+    drop(db);
     let evidence = evaluate(inputs);
     let decision = name(&evidence.verdict);
-    let command = match (&evidence.verdict, &row.rollout.phase) {
-        (Verdict::RollBack { .. }, _) => Some(match &row.rollout.baseline {
-            Some(to) => Command::RollBack { to: to.clone(), reason: reason(&evidence)? },
+    let same = before.first().is_some_and(|before| before.decision == decision);
+
+    let mut command = match (&evidence.verdict, &seen.rollout.phase) {
+        (Verdict::RollBack { .. }, _) => Some(match &seen.rollout.baseline {
+            Some(to) if runs => Command::RollBack { to: to.clone(), reason: reason(&evidence)? },
             // Nothing to go back to: at least nobody new.
-            None => Command::Halt { reason: reason(&evidence)? },
+            _ => Command::Halt { reason: reason(&evidence)? },
         }),
-        (Verdict::Healthy, Phase::Running { step }) if row.automatic => {
-            let last = step + 1 >= row.rollout.plan.steps().len();
-            let command = if last { Command::Complete } else { Command::Advance { skip_bake: false } };
-            let author = row.author.clone();
-            let agreed = rollouts::approved(&mut change, &row, &command, &author).await;
-            agreed.is_ok().then_some(command)
+        (Verdict::Healthy, Phase::Running { step }) if seen.automatic => {
+            let last = step + 1 >= seen.rollout.plan.steps().len();
+            Some(if last { Command::Complete } else { Command::Advance { skip_bake: false } })
         }
         _ => None,
     };
-    let before = evidence::list(change.db(), id, i64::MAX, 1).await?;
-    let same = before.first().is_some_and(|before| before.decision == decision);
+    if same && command.is_none() {
+        return Ok(());
+    }
+    let mut change = Change::own(registry, "gates").await?;
+    let row = crate::store::rollouts::get(change.db(), id).await?.ok_or_else(|| damaged("rollout"))?;
+    if row.rollout != seen.rollout {
+        // Somebody did something meanwhile, and the next look sees what it led to.
+        return Ok(());
+    }
+    if let Some(wanted) = command.take_if(|command| !command.stops())
+        && rollouts::approved(&mut change, &row, &wanted, &row.author).await.is_ok()
+    {
+        command = Some(wanted);
+    }
     if same && command.is_none() {
         return Ok(());
     }

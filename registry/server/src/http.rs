@@ -1,20 +1,26 @@
 //! Listening, and what every request passes before its handler.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use mpkg_fleet::Position;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,10 +28,12 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{Access, Secret};
 use crate::call::{bearer, idempotency_key};
 use crate::failure::{Failure, Refusal};
+use crate::linger::{Linger, Watched};
+use crate::listeners::{Listener, catch_up};
 use crate::registry::Registry;
 use crate::routes::{Kind, Route, routes};
 
-/// Bytes of a connection's buffers, which bound its headers too. Ten thousand streams stand open at once.
+/// Bytes of a connection's buffers, which bound its headers too.
 const BUFFER: usize = 8 << 10;
 
 /// A registry that answers.
@@ -58,18 +66,17 @@ pub async fn serve(registry: Arc<Registry>) -> io::Result<Running> {
 async fn accept(registry: Arc<Registry>, listener: TcpListener, stop: CancellationToken) {
     let app = router(&registry);
     let places = Arc::new(Semaphore::new(registry.config.connections));
-    let connections = TaskTracker::new();
+    let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let run = async {
         loop {
             // Semaphores that nobody closes always give.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             match listener.accept().await {
                 Ok((socket, _)) => {
-                    let connection = connection(app.clone(), socket, registry.config.idle, stop.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
+                    let connection =
+                        connection(Arc::clone(&registry), app.clone(), socket, place, stop.clone());
+                    let cut = cut.clone();
+                    connections.spawn(async move { cut.run_until_cancelled(connection).await });
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: others have to end first.
@@ -81,32 +88,93 @@ async fn accept(registry: Arc<Registry>, listener: TcpListener, stop: Cancellati
     };
     stop.run_until_cancelled(run).await;
     drop(listener);
-    registry.hub.close();
     connections.close();
     if tokio::time::timeout(registry.config.drain, connections.wait()).await.is_err() {
         tracing::warn!(left = connections.len(), "connections were cut off");
+        cut.cancel();
+        connections.wait().await;
     }
 }
 
-async fn connection(app: Router, socket: TcpStream, idle: Duration, stop: CancellationToken) {
+/// In a response: its connection is that of a listener from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct Follow {
+    /// The head that the listener knows.
+    pub(crate) known: Option<Position>,
+    /// The token that it ends with.
+    pub(crate) token: Arc<str>,
+    /// When that is, as far as is known.
+    pub(crate) expires: Option<i64>,
+}
+
+/// The beginning of a response whose body ends with the connection. Events say themselves where they end, and nothing else
+/// is needed to read them with HTTP/1.0 too, which proxies still speak.
+fn beginning(response: &Response) -> Bytes {
+    let mut bytes = b"HTTP/1.1 200 OK\r\nconnection: close\r\n".to_vec();
+    // That of the empty response that this was until here.
+    let length = header::CONTENT_LENGTH;
+    for (name, value) in response.headers().iter().filter(|(name, _)| **name != length) {
+        bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    bytes.extend(b"\r\n");
+    bytes.into()
+}
+
+async fn connection(
+    registry: Arc<Registry>,
+    app: Router,
+    socket: TcpStream,
+    place: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let idle = registry.config.idle;
+    let (give, mut taken) = oneshot::channel();
+    let (app, give) = (TowerToHyperService::new(app), Arc::new(Mutex::new(Some(give))));
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (follows, give) = (request.method() == Method::GET, Arc::clone(&give));
+        let answer = app.call(request);
+        async move {
+            let mut response = answer.await?;
+            let follow = response.extensions_mut().remove::<Follow>().filter(|_| follows);
+            let give =
+                follow.as_ref().and_then(|_| give.lock().unwrap_or_else(PoisonError::into_inner).take());
+            if let (Some(follow), Some(give)) = (follow, give) {
+                // The connection is taken away from under this, so nobody waits for it.
+                let _ = give.send((beginning(&response), follow));
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
     let mut server = http1::Builder::new();
     // Who sends headers slowly, or nothing, holds no connection.
     server.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(BUFFER);
-    let served = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(app));
-    tokio::pin!(served);
-    let result = tokio::select! {
-        result = &mut served => result,
-        () = stop.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+    let mut served = server.serve_connection(TokioIo::new(Linger::new(socket)), service);
+    let mut stopping = false;
+    let (beginning, follow) = loop {
+        tokio::select! {
+            result = &mut served => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                return;
+            }
+            Ok(taken) = &mut taken => break taken,
+            () = stop.cancelled(), if !stopping => {
+                std::pin::Pin::new(&mut served).graceful_shutdown();
+                stopping = true;
+            }
         }
     };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended early");
-    }
+    let socket = served.into_parts().io.into_inner().into_inner();
+    let hub = &registry.hub;
+    let (mut missed, next) = hub.begin(follow.known);
+    missed.push_front(beginning);
+    let listener = Listener::new(hub, socket, next, follow, place);
+    tokio::spawn(catch_up(Arc::clone(hub), listener, missed, idle));
 }
 
 /// The router: nothing but the routes of the table, each behind its guard.
@@ -132,9 +200,12 @@ struct Guard {
     kind: Kind,
 }
 
-async fn pass(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let response = match admit(&guard, &mut request).await {
+    let (parts, body) = request.into_parts();
+    let (body, ended) = Watched::new(body);
+    let mut request = Request::from_parts(parts, body);
+    let mut response = match admit(&guard, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(failure) => failure.into_response(),
     };
@@ -149,8 +220,11 @@ async fn pass(State(guard): State<Guard>, mut request: Request, next: Next) -> R
         us = took.as_micros() as u64,
         "request"
     );
-    let mut response = response;
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !ended.load(Ordering::Relaxed) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

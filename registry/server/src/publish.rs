@@ -11,32 +11,46 @@ use tempfile::NamedTempFile;
 
 use crate::call::{Answer, Call};
 use crate::change::Begun;
-use crate::clock::{time, unix};
 use crate::failure::{Failure, Refusal};
 use crate::keys::continues;
 use crate::registry::Registry;
 use crate::store::{ReleaseRow, apps, releases, to_json};
 use mpkg_registry_client::wire::Review;
 
+/// Bytes that go to the disk at once: connections hand out a few KiB at a time.
+const PART: usize = 256 << 10;
+
 /// Receives a body into a file, and gives its hash. Nobody waits for a disk on a thread that others need.
 async fn receive(registry: &Registry, call: &mut Call) -> Result<(NamedTempFile, Hash), Failure> {
     let mut chunks = call.chunks(limits::SIGNED)?;
     let mut file = registry.store.blobs.receive()?;
     let mut hasher = Sha256::new();
-    while let Some(chunk) = chunks.next().await? {
-        (file, hasher) = tokio::task::spawn_blocking(move || {
-            hasher.update(&chunk);
-            file.write_all(&chunk).map(|()| (file, hasher))
+    let mut part = Vec::with_capacity(PART);
+    loop {
+        let chunk = chunks.next().await?;
+        part.extend_from_slice(chunk.as_deref().unwrap_or_default());
+        if chunk.is_some() && part.len() < PART {
+            continue;
+        }
+        (file, hasher, part) = tokio::task::spawn_blocking(move || {
+            hasher.update(&part);
+            file.write_all(&part)?;
+            part.clear();
+            Ok::<_, std::io::Error>((file, hasher, part))
         })
         .await
         .map_err(|error| Failure::internal(&error))??;
+        if chunk.is_none() {
+            return Ok((file, Hash(hasher.finalize().into())));
+        }
     }
-    Ok((file, Hash(hasher.finalize().into())))
 }
 
 /// Section 4 of the format: root chain, signatures, digest, container, manifest, component, grant.
 fn check(mut file: NamedTempFile, trust: &Trust) -> Result<Verified, Failure> {
-    let mut bytes = Vec::new();
+    // Room for the largest there may be: so much comes from the system and goes back to it when it is done with, and what is
+    // not touched costs nothing. Smaller pieces stay with the allocator, one for each thread that ever verified something.
+    let mut bytes = Vec::with_capacity(limits::SIGNED);
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(verify(bytes, trust)?)
@@ -79,7 +93,7 @@ pub(crate) async fn publish(registry: &Registry, mut call: Call) -> Answer {
         return Err(Refusal::Chain { known: known.chain.last().version() }.into());
     }
     let floors = Floors { root_version: known.chain.last().version(), grant_version: app.grant_version };
-    let floors = floors.admit(&verified, time(unix()))?;
+    let floors = floors.admit(&verified, Some(registry.time()?))?;
     if verified.roots().len() > known.chain.len() {
         apps::put_publisher(change.db(), verified.roots(), known.registered).await?;
     }

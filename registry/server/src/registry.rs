@@ -16,21 +16,23 @@ use tokio_util::task::TaskTracker;
 use crate::audit;
 use crate::auth::{Caller, Secret};
 use crate::change::Change;
-use crate::clock::unix;
 use crate::config::Config;
 use crate::failure::{Failure, Refusal};
 use crate::intake::Intake;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
-use crate::store::{OpenError, Store, people};
+use crate::store::{OpenError, Store, people, retention};
 use crate::stream::Hub;
-use crate::{gates, intake, signing};
+use crate::{gates, intake, listeners, signing};
 use mpkg_registry_client::wire::AuditReport;
 use mpkg_registry_client::wire::Role;
 use mpkg_registry_client::wire::TokenView;
 
 /// Packages that are verified at once; each is in memory, with 64 MiB at most.
 const VERIFYING: usize = 2;
+
+/// How often telemetry is looked through for what is too old.
+const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 
 /// A registry, open.
 pub struct Registry {
@@ -85,14 +87,16 @@ impl Registry {
         });
         let first_token = registry.first_token().await.map_err(OpenError::First)?;
         registry.first_head().await.map_err(OpenError::First)?;
+        tokio::spawn(listeners::send(Arc::clone(&registry.hub), registry.config.idle));
         registry.tasks.spawn(intake::write(Arc::clone(&registry), batches));
         registry.repeat(registry.config.sign_every, signing::again);
         registry.repeat(registry.config.gates_every, gates::look);
+        registry.repeat(FORGET_EVERY, retention::forget);
         let heart = Arc::clone(&registry);
         registry.tasks.spawn(async move {
             let mut beat = tokio::time::interval(heart.config.heartbeat_every);
             while heart.stopping.run_until_cancelled(beat.tick()).await.is_some() {
-                heart.hub.heartbeat();
+                heart.hub.heartbeat(heart.unix());
                 heart.limiter.retain_recent();
             }
         });
@@ -122,18 +126,23 @@ impl Registry {
 
     /// Makes a token as the operator of the machine, who needs none for it.
     pub async fn make_token(&self, view: TokenView) -> Result<String, Failure> {
+        let made = self.make_tokens(&[view]).await?;
+        made.into_iter().next().ok_or_else(|| Refusal::Internal.into())
+    }
+
+    /// Makes several tokens, all or none: a fleet has many hosts, and each has its own.
+    pub async fn make_tokens(&self, views: &[TokenView]) -> Result<Vec<String>, Failure> {
         let mut change = Change::own(self, "operator of the machine").await?;
-        let secret = Secret::generate().map_err(|error| Failure::internal(&error))?;
-        people::insert_token(change.db(), &secret, &view).await?;
-        change
-            .audit(
-                "token.create",
-                secret.id(),
-                &serde_json::json!({"owner": view.owner, "roles": view.roles}),
-            )
-            .await?;
+        let mut made = Vec::with_capacity(views.len());
+        for view in views {
+            let secret = Secret::generate().map_err(|error| Failure::internal(&error))?;
+            people::insert_token(change.db(), &secret, view).await?;
+            let detail = serde_json::json!({"owner": view.owner, "roles": view.roles});
+            change.audit("token.create", secret.id(), &detail).await?;
+            made.push(secret.reveal().to_owned());
+        }
         change.commit().await?;
-        Ok(secret.reveal().to_owned())
+        Ok(made)
     }
 
     /// Looks at all rollouts now, as it does every so often.
@@ -146,13 +155,22 @@ impl Registry {
         signing::again(Arc::clone(self)).await
     }
 
-    /// Ends what runs beside requests, once no request comes any more: what was received is committed first.
+    /// Forgets telemetry of more than a month ago now, as it does every so often.
+    pub async fn forget_telemetry(self: &Arc<Self>) -> Result<(), Failure> {
+        retention::forget(Arc::clone(self)).await
+    }
+
+    /// Ends what runs beside requests, once no request comes any more: what was received is committed, then what was
+    /// published is sent, then streams end.
     pub async fn close(&self) {
         self.stopping.cancel();
-        self.hub.close();
         self.intake.close();
         self.tasks.close();
         self.tasks.wait().await;
+        self.hub.close();
+        if tokio::time::timeout(self.config.drain, self.hub.streams.wait()).await.is_err() {
+            tracing::warn!(left = self.hub.listeners(), "streams were cut off");
+        }
         self.store.close().await;
     }
 
@@ -187,7 +205,7 @@ impl Registry {
             return Ok(None);
         }
         drop(db);
-        let now = crate::clock::time(unix()).ok_or(Refusal::Internal)?;
+        let now = self.time()?;
         let view = TokenView {
             id: String::new(),
             owner: "first admin".into(),
@@ -230,7 +248,7 @@ impl Registry {
     /// Who has this token.
     pub(crate) async fn caller(&self, secret: &Secret) -> Result<Caller, Failure> {
         let mut db = self.store.read.acquire().await?;
-        let caller = people::find_caller(&mut db, secret, unix()).await?;
+        let caller = people::find_caller(&mut db, secret, self.unix()).await?;
         caller.ok_or_else(|| Refusal::BadToken.into())
     }
 }

@@ -7,7 +7,7 @@ use mpkg_package::Hash;
 use crate::change::Change;
 use crate::failure::{Failure, Refusal};
 use crate::signing;
-use crate::store::{AppRow, Db, RolloutRow, apps, damaged, people, releases, rollouts};
+use crate::store::{AppRow, Db, RolloutRow, apps, damaged, disabled, people, releases, rollouts};
 
 /// What approvals of a command are bound to.
 pub(crate) fn hash(id: i64, revision: u64, command: &Command) -> Hash {
@@ -32,7 +32,20 @@ pub(crate) async fn releasable(db: &mut Db, app: &AppId, release_seq: u64) -> Re
     if !row.is_open() {
         return Err(Refusal::NotReleasable { release_seq, state: row.state().into() }.into());
     }
+    runnable(db, app, &row.release).await?;
     Ok(row.release)
+}
+
+/// Refuses a release that no host would run, whatever its state said.
+pub(crate) async fn runnable(db: &mut Db, app: &AppId, release: &ReleaseRef) -> Result<(), Failure> {
+    let row = apps::app(db, app).await?.ok_or_else(|| Refusal::NoApp(app.clone()))?;
+    let off = disabled::of_app(db, app).await?.iter().any(|it| it.sha256 == release.package.sha256);
+    let state = match (release.release_seq < row.min_seq, off) {
+        (true, _) => "below the floor",
+        (false, true) => "disabled",
+        (false, false) => return Ok(()),
+    };
+    Err(Refusal::NotReleasable { release_seq: release.release_seq, state: state.into() }.into())
 }
 
 /// Who has to agree to a command, checked.

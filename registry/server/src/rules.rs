@@ -131,9 +131,9 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "MPKG-P36",
-        "Only approved releases that are not yanked are rolled out",
-        "A rollout reaches everybody.",
-        "Have it approved, or publish another one.",
+        "Only approved releases that may run are rolled out",
+        "A rollout reaches everybody, so nothing goes out that is yanked, disabled or below its app's floor.",
+        "Have it approved or enabled, or publish another one.",
     ),
     rule(
         "MPKG-P37",
@@ -170,6 +170,12 @@ pub const RULES: &[Rule] = &[
         "There is such evidence",
         "A decision without evidence could not be questioned.",
         "List the rollout's evidence.",
+    ),
+    rule(
+        "MPKG-P45",
+        "The package is disabled",
+        "Letting go on what was never stopped must not look as if it had worked.",
+        "Look at the app's limits.",
     ),
     rule("MPKG-P50", "The registry is ready", "It is starting or stopping.", "Try again in a moment."),
     rule(

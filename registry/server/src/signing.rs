@@ -4,8 +4,8 @@
 //! it first: a mistake here is found before every host has to.
 
 use mpkg_fleet::{
-    Admission, AppEntry, AppState, FleetHead, Kill, Position, SignedDocument, StopNotice, StreamEvent,
-    StreamedApp, Targeting, Token, check_successor,
+    Admission, AppEntry, AppState, FleetHead, Kill, Position, ReleaseRef, SignedDocument, StopNotice,
+    StreamEvent, StreamedApp, Targeting, Token, check_successor,
 };
 use mpkg_package::Time;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
 use crate::store::backup::NEW_EPOCH;
 use crate::store::documents::HEAD;
-use crate::store::{AppRow, Stored, apps, damaged, documents, kills, meta, rollouts, set_meta};
+use crate::store::{AppRow, Stored, apps, damaged, disabled, documents, kills, meta, rollouts, set_meta};
 
 /// Lifts that an app's state repeats. The head has many more; the state has 64 KiB for everything.
 const APP_LIFTS: i64 = 32;
@@ -92,7 +92,12 @@ pub(crate) async fn state(change: &mut Change<'_>, app: &AppRow) -> Result<Strea
         (None, Some((before, _))) => before.salt.clone(),
         (None, None) => "none".parse::<Token>().map_err(|error| Failure::internal(&error))?,
     };
+    // A floor that was raised stops what is rolled out below it; the rollout itself may know nothing of that.
+    let allowed = |release: &ReleaseRef| release.release_seq >= app.min_seq;
+    let release = shape.as_ref().and_then(|shape| shape.release.clone()).filter(allowed);
+    let arms = shape.as_ref().filter(|_| release.is_some());
     let targeting = in_charge.as_ref().map_or_else(Targeting::default, |row| row.targeting.clone());
+    let disabled = disabled::of_app(change.db(), &app.id).await?;
     let document = AppState {
         app_id: app.id.clone(),
         publisher: app.publisher,
@@ -101,15 +106,15 @@ pub(crate) async fn state(change: &mut Change<'_>, app: &AppRow) -> Result<Strea
         prev_sha256,
         issued,
         expires,
-        release: shape.as_ref().and_then(|shape| shape.release.clone()),
-        baseline: shape.as_ref().and_then(|shape| shape.baseline.clone()),
-        percent: shape.as_ref().map(|shape| shape.percent).unwrap_or_default(),
-        control: shape.as_ref().map(|shape| shape.control).unwrap_or_default(),
-        admission: shape.map_or(Admission::Open, |shape| shape.admission),
+        release,
+        baseline: shape.as_ref().and_then(|shape| shape.baseline.clone()).filter(allowed),
+        percent: arms.map(|shape| shape.percent).unwrap_or_default(),
+        control: arms.map(|shape| shape.control).unwrap_or_default(),
+        admission: shape.as_ref().map_or(Admission::Open, |shape| shape.admission),
         salt,
         targeting,
-        min_seq: before.map_or(0, |(before, _)| before.min_seq),
-        disabled: before.map(|(before, _)| before.disabled.clone()).unwrap_or_default(),
+        min_seq: app.min_seq,
+        disabled: disabled.iter().map(|row| row.sha256).collect(),
         kills: kills::in_force(change.db(), app.id.as_str()).await?,
         lifts: kills::lifts(change.db(), app.id.as_str(), APP_LIFTS).await?,
     };

@@ -1,18 +1,17 @@
 //! The stream of state: one event is encoded once, however many listen.
 //!
-//! A subscriber is a place in one shared ring of encoded events. Who reads too slowly loses its place, not the
-//! registry's memory: it is told the newest head and fetches.
+//! A listener is a socket and the number of the event that it gets next, in one shared ring of encoded events. Who reads
+//! too slowly loses its place in the ring, not the registry's memory: it is told the newest head and fetches.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
 use mpkg_fleet::{Position, StreamEvent};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
-use crate::registry::Registry;
+use crate::listeners::Listener;
 
 /// Events that a slow reader may be behind, and that one who comes back is given.
 const RING: usize = 256;
@@ -21,18 +20,42 @@ const KEPT: usize = 16 << 20;
 
 pub(crate) struct Hub {
     inner: Mutex<Inner>,
+    /// Wakes the sender.
+    pub(crate) news: Notify,
+    /// Everybody who listens, wherever the socket is at the moment.
+    pub(crate) streams: TaskTracker,
+}
+
+struct Event {
+    /// For a head, which one it is.
+    head: Option<Position>,
+    bytes: Bytes,
 }
 
 struct Inner {
-    sender: Option<broadcast::Sender<Bytes>>,
+    open: bool,
     at: Position,
-    /// Events with the head that they lead to.
-    recent: VecDeque<(Position, Bytes)>,
+    ring: VecDeque<Event>,
+    /// The number of the ring's first event.
+    first: u64,
     bytes: usize,
-    /// Events since the last head; they belong to the next one.
-    pending: Vec<Bytes>,
-    /// The head before the first of `recent`.
+    /// The head before the ring's first event.
     from: Option<Position>,
+    /// Those that have been sent everything, and wait for the sender to take them over.
+    joined: Vec<Listener>,
+    /// Tokens that were revoked, and whether the sender knows of all of them.
+    revoked: HashSet<String>,
+    revoking: bool,
+    /// When it is time for a heartbeat: what time it is.
+    beat: Option<i64>,
+}
+
+/// What the sender does in one round.
+pub(crate) struct Round {
+    /// Whether there will be more.
+    pub(crate) open: bool,
+    /// What those get who have everything, if it is time to.
+    pub(crate) beat: Option<Bytes>,
 }
 
 /// An event as it is sent.
@@ -51,14 +74,18 @@ fn encode(event: &StreamEvent) -> Bytes {
 impl Hub {
     pub(crate) fn new() -> Self {
         let inner = Inner {
-            sender: Some(broadcast::Sender::new(RING)),
+            open: true,
             at: Position::default(),
-            recent: VecDeque::new(),
+            ring: VecDeque::new(),
+            first: 0,
             bytes: 0,
-            pending: Vec::new(),
             from: None,
+            joined: Vec::new(),
+            revoked: HashSet::new(),
+            revoking: false,
+            beat: None,
         };
-        Self { inner: Mutex::new(inner) }
+        Self { inner: Mutex::new(inner), news: Notify::new(), streams: TaskTracker::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -70,95 +97,137 @@ impl Hub {
     }
 
     pub(crate) fn listeners(&self) -> usize {
-        self.lock().sender.as_ref().map_or(0, broadcast::Sender::receiver_count)
+        self.streams.len()
     }
 
-    /// Sends an event to everybody, and keeps it for those who come back.
-    pub(crate) fn publish(&self, event: &StreamEvent) {
-        let encoded = encode(event);
+    /// Sends events to everybody, and keeps them for those who come back. What a change brings comes in one go, so that
+    /// it goes out in one packet.
+    pub(crate) fn publish(&self, events: &[StreamEvent]) {
+        let encoded: Vec<_> = events.iter().map(encode).collect();
         let mut inner = self.lock();
-        inner.pending.push(encoded.clone());
-        if let StreamEvent::Head { prev, at, .. } = event {
-            let first = inner.recent.is_empty();
-            if first {
-                inner.from = Some(*prev);
-            }
-            for event in std::mem::take(&mut inner.pending) {
-                inner.bytes += event.len();
-                inner.recent.push_back((*at, event));
-            }
-            inner.at = *at;
-            while inner.recent.len() > RING || inner.bytes > KEPT {
-                let Some((at, event)) = inner.recent.pop_front() else { break };
-                inner.bytes -= event.len();
-                inner.from = Some(at);
-            }
+        for (event, bytes) in events.iter().zip(encoded) {
+            inner.push(event, bytes);
         }
-        if let Some(sender) = &inner.sender {
-            // Nobody listens: nobody misses anything.
-            let _ = sender.send(encoded);
-        }
+        drop(inner);
+        self.news.notify_one();
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().sender.is_none()
+    /// Tells everybody where the newest head is, and lets go of those who are not there any more.
+    pub(crate) fn heartbeat(&self, now: i64) {
+        self.lock().beat = Some(now);
+        self.news.notify_one();
     }
 
-    /// Tells everybody where the newest head is.
-    pub(crate) fn heartbeat(&self) {
-        let inner = self.lock();
-        if let Some(sender) = &inner.sender {
-            let _ = sender.send(encode(&StreamEvent::Heartbeat { at: inner.at }));
-        }
+    /// Ends the streams of a token, for ever.
+    pub(crate) fn revoke(&self, token: &str) {
+        let mut inner = self.lock();
+        inner.revoked.insert(token.to_owned());
+        inner.revoking = true;
+        drop(inner);
+        self.news.notify_one();
     }
 
     /// Ends all streams, once they have sent what was published.
     pub(crate) fn close(&self) {
-        self.lock().sender = None;
+        self.lock().open = false;
+        self.streams.close();
+        self.news.notify_one();
     }
 
-    /// What came after `known`, or where the newest head stands for someone who knows nothing of that; then all that
-    /// comes. Nothing is lost or sent twice in between, since both are taken under one lock.
-    fn subscribe(&self, known: Option<Position>) -> (VecDeque<Bytes>, Option<broadcast::Receiver<Bytes>>) {
+    /// What came after `known`, or where the newest head stands for someone who knows nothing of that; and the number of
+    /// the event after. Nothing is lost or sent twice in between, since both are taken under one lock.
+    pub(crate) fn begin(&self, known: Option<Position>) -> (VecDeque<Bytes>, u64) {
         let inner = self.lock();
-        let receiver = inner.sender.as_ref().map(broadcast::Sender::subscribe);
-        let has = |known: Position| {
-            known == inner.at || inner.from == Some(known) || inner.recent.iter().any(|(at, _)| *at == known)
-        };
-        let missed = match known {
-            Some(known) if has(known) => {
-                inner.recent.iter().filter(|(at, _)| *at > known).map(|(_, event)| event.clone()).collect()
-            }
-            _ => [encode(&StreamEvent::Heartbeat { at: inner.at })].into(),
-        };
-        (missed, receiver)
+        match known.and_then(|known| inner.after(known)) {
+            Some(number) => inner.since(number),
+            None => inner.lost(),
+        }
+    }
+
+    /// What comes from an event on, and the number of the event after.
+    pub(crate) fn since(&self, number: u64) -> (VecDeque<Bytes>, u64) {
+        self.lock().since(number)
+    }
+
+    /// Hands a listener that has everything to the sender. One that has not comes back, with what it lacks.
+    pub(crate) fn join(&self, mut listener: Listener) -> Option<(Listener, VecDeque<Bytes>)> {
+        let mut inner = self.lock();
+        let (missed, next) = inner.since(listener.next);
+        if !missed.is_empty() {
+            listener.next = next;
+            return Some((listener, missed));
+        }
+        if inner.open && !inner.revoked.contains(&*listener.token) {
+            inner.joined.push(listener);
+        }
+        None
+    }
+
+    /// Begins a round: takes over who has joined since the last one.
+    pub(crate) fn round(&self, listeners: &mut Vec<Listener>) -> Round {
+        let mut inner = self.lock();
+        listeners.append(&mut inner.joined);
+        if std::mem::take(&mut inner.revoking) {
+            listeners.retain(|listener| !inner.revoked.contains(&*listener.token));
+        }
+        let now = inner.beat.take();
+        if let Some(now) = now {
+            listeners.retain(|listener| listener.is_there(now));
+        }
+        let beat = now.map(|_| encode(&StreamEvent::Heartbeat { at: inner.at }));
+        Round { open: inner.open, beat }
     }
 }
 
-struct Subscriber {
-    registry: Arc<Registry>,
-    missed: VecDeque<Bytes>,
-    receiver: Option<broadcast::Receiver<Bytes>>,
-}
-
-/// The body of a stream.
-pub(crate) fn follow(
-    registry: Arc<Registry>,
-    known: Option<Position>,
-) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let (missed, receiver) = registry.hub.subscribe(known);
-    stream::unfold(Subscriber { registry, missed, receiver }, |mut it| async move {
-        if let Some(event) = it.missed.pop_front() {
-            return Some((Ok(event), it));
+impl Inner {
+    fn push(&mut self, event: &StreamEvent, bytes: Bytes) {
+        let mut head = None;
+        if let StreamEvent::Head { prev, at, .. } = event {
+            self.from.get_or_insert(*prev);
+            (head, self.at) = (Some(*at), *at);
         }
-        let event = match it.receiver.as_mut()?.recv().await {
-            Ok(event) => event,
-            Err(RecvError::Closed) => return None,
-            // It lost its place: with the newest head's it knows that it has to fetch.
-            Err(RecvError::Lagged(_)) => encode(&StreamEvent::Heartbeat { at: it.registry.hub.at() }),
-        };
-        Some((Ok(event), it))
-    })
+        self.bytes += bytes.len();
+        self.ring.push_back(Event { head, bytes });
+        while self.ring.len() > RING || self.bytes > KEPT {
+            // Up to the next head, since what is between two heads is of use as a whole only.
+            while let Some(gone) = self.ring.pop_front() {
+                self.first += 1;
+                self.bytes -= gone.bytes.len();
+                if gone.head.is_some() {
+                    self.from = gone.head;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.first + self.ring.len() as u64
+    }
+
+    /// The number of the event after a head, as long as that is known.
+    fn after(&self, known: Position) -> Option<u64> {
+        if self.from == Some(known) {
+            return Some(self.first);
+        }
+        let index = self.ring.iter().position(|event| event.head == Some(known))?;
+        Some(self.first + index as u64 + 1)
+    }
+
+    fn since(&self, number: u64) -> (VecDeque<Bytes>, u64) {
+        let Some(skip) = number.checked_sub(self.first) else { return self.lost() };
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        (self.ring.iter().skip(skip).map(|event| event.bytes.clone()).collect(), self.end())
+    }
+
+    /// For one that lost its place: with the newest head's it knows that it has to fetch. What came after that head is
+    /// not in anything that can be fetched yet.
+    fn lost(&self) -> (VecDeque<Bytes>, u64) {
+        let after = self.ring.iter().rev().take_while(|event| event.head.is_none()).count();
+        let mut events = VecDeque::from([encode(&StreamEvent::Heartbeat { at: self.at })]);
+        events.extend(self.ring.iter().skip(self.ring.len() - after).map(|event| event.bytes.clone()));
+        (events, self.end())
+    }
 }
 
 #[cfg(test)]
@@ -173,46 +242,66 @@ mod tests {
         StreamEvent::Head { prev: at(seq - 1), at: at(seq), head: format!("h{seq}"), apps: vec![] }
     }
 
-    fn texts(events: &VecDeque<Bytes>) -> Vec<String> {
-        events.iter().map(|event| String::from_utf8(event.to_vec()).unwrap()).collect()
+    fn stop() -> StreamEvent {
+        StreamEvent::Stop { notice: "n".into() }
+    }
+
+    /// The first line of each event.
+    fn names(events: &VecDeque<Bytes>) -> Vec<String> {
+        let texts = events.iter().map(|event| String::from_utf8(event.to_vec()).unwrap());
+        texts.map(|it| it.lines().next().unwrap().to_owned()).collect()
     }
 
     #[test]
     fn who_comes_back_gets_what_it_missed_stops_included() {
         let hub = Hub::new();
         for seq in 1..=3 {
-            hub.publish(&head(seq));
+            hub.publish(&[head(seq)]);
         }
-        hub.publish(&StreamEvent::Stop { notice: "n".into() });
-        hub.publish(&head(4));
-        let (missed, _) = hub.subscribe(Some(at(2)));
-        let names: Vec<_> = texts(&missed).iter().map(|it| it.lines().next().unwrap().to_owned()).collect();
-        assert_eq!(names, ["id: 1.3", "event: stop", "id: 1.4"]);
-        assert!(hub.subscribe(Some(at(4))).0.is_empty());
+        hub.publish(&[stop(), head(4)]);
+        assert_eq!(names(&hub.begin(Some(at(2))).0), ["id: 1.3", "event: stop", "id: 1.4"]);
+        assert_eq!(names(&hub.begin(Some(at(0))).0).len(), 5);
+        assert!(hub.begin(Some(at(4))).0.is_empty());
         for unknown in [None, Some(at(9)), Some(Position { epoch: 7, seq: 1 })] {
-            assert!(texts(&hub.subscribe(unknown).0)[0].starts_with("event: heartbeat"), "{unknown:?}");
+            assert_eq!(names(&hub.begin(unknown).0), ["event: heartbeat"], "{unknown:?}");
         }
+        // A stop whose head is not there yet: nobody could fetch it.
+        hub.publish(&[stop()]);
+        assert_eq!(names(&hub.begin(Some(at(4))).0), ["event: stop"]);
+        assert_eq!(names(&hub.begin(None).0), ["event: heartbeat", "event: stop"]);
     }
 
     #[test]
     fn the_ring_is_bounded_and_knows_where_it_begins() {
         let hub = Hub::new();
         for seq in 1..=RING as u64 + 10 {
-            hub.publish(&head(seq));
+            hub.publish(&[head(seq)]);
         }
-        assert_eq!(hub.lock().recent.len(), RING);
-        assert_eq!(hub.subscribe(Some(at(10))).0.len(), RING);
-        assert!(texts(&hub.subscribe(Some(at(9))).0)[0].starts_with("event: heartbeat"));
+        assert_eq!(hub.lock().ring.len(), RING);
+        assert_eq!(hub.begin(Some(at(10))).0.len(), RING);
+        assert_eq!(names(&hub.begin(Some(at(9))).0), ["event: heartbeat"]);
+        assert_eq!(names(&hub.since(9).0), ["event: heartbeat"], "one that lost its place");
+        assert_eq!(hub.since(10).0.len(), RING);
+        let long = StreamEvent::Stop { notice: "n".repeat(KEPT) };
+        hub.publish(&[long, head(RING as u64 + 11)]);
+        assert_eq!((hub.lock().ring.len(), hub.lock().bytes), (0, 0));
+        assert!(hub.begin(Some(at(RING as u64 + 11))).0.is_empty());
     }
 
     #[test]
-    fn what_was_published_is_sent_before_a_stream_ends() {
+    fn numbers_go_on_where_the_last_ones_ended() {
         let hub = Hub::new();
-        let (_, receiver) = hub.subscribe(None);
-        let mut receiver = receiver.unwrap();
-        hub.publish(&head(1));
-        hub.close();
-        assert!(receiver.try_recv().is_ok());
-        assert!(matches!(receiver.try_recv(), Err(broadcast::error::TryRecvError::Closed)));
+        let (_, mut next) = hub.begin(None);
+        let mut got = 0;
+        for seq in 1..=3 * RING as u64 {
+            hub.publish(&[stop(), head(seq)]);
+            if seq % 50 == 0 {
+                let (events, then) = hub.since(next);
+                got += events.len();
+                next = then;
+            }
+        }
+        let (events, _) = hub.since(next);
+        assert_eq!(got + events.len(), 6 * RING);
     }
 }

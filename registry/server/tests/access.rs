@@ -28,6 +28,10 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/apps", "polva"),
     ("GET", "/v1/apps/{app_id}", "polvah"),
     ("GET", "/v1/search", "polvah"),
+    ("GET", "/v1/apps/{app_id}/limits", "polva"),
+    ("POST", "/v1/apps/{app_id}/floor", "ola"),
+    ("POST", "/v1/apps/{app_id}/disable", "ola"),
+    ("POST", "/v1/apps/{app_id}/disabled/{sha256}/enable", "la"),
     ("POST", "/v1/apps/{app_id}/releases", "pa"),
     ("GET", "/v1/apps/{app_id}/releases", "polvah"),
     ("GET", "/v1/apps/{app_id}/releases/{release_seq}", "polvah"),
@@ -46,6 +50,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/rollouts/{id}/plan", "polva"),
     ("GET", "/v1/rollouts/{id}/gate", "polva"),
     ("GET", "/v1/rollouts/{id}/evidence", "polva"),
+    ("GET", "/v1/rollouts/{id}/evidence/{number}", "polva"),
     ("POST", "/v1/rollouts/{id}/start", "la"),
     ("POST", "/v1/rollouts/{id}/advance", "la"),
     ("POST", "/v1/rollouts/{id}/resume", "la"),
@@ -95,8 +100,8 @@ fn every_route_stands_in_the_table_and_the_other_way_round() {
 /// What stops takes no version, and whatever changes something takes a key.
 #[test]
 fn stops_are_stops() {
-    let stops = ["hold", "halt", "rollback", "revoke", "yank"];
-    let goes = ["start", "advance", "resume", "complete", "lift"];
+    let stops = ["hold", "halt", "rollback", "revoke", "yank", "floor", "disable"];
+    let goes = ["start", "advance", "resume", "complete", "lift", "enable"];
     for route in routes() {
         let verb = route.path.rsplit('/').next().unwrap();
         assert_eq!(route.kind == Kind::Go, goes.contains(&verb), "{route:?}");

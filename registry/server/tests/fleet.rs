@@ -398,3 +398,72 @@ async fn the_registrys_root_rotates_and_keeps_its_keys_in_charge() {
     let got = common::read(request.header("idempotency-key", common::fresh()).body(foreign)).await;
     got.refused(409, "MPKG-P31");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floors_rise_and_stop_what_is_rolled_out_below_them() {
+    let registry = start().await;
+    ready(&registry).await;
+    let mut host = registry.fleet();
+    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let run = async |host: &mut mpkg_fleet::Fleet| {
+        let got = registry.get(&registry.admin, &format!("/v1/state/apps/{APP}")).await.ok();
+        taken(host.accept_app(&got.bytes, None));
+        let decision = host.decide(&APP.parse().unwrap(), &context("u1"), None, None);
+        decision.run.map(|release| release.release_seq)
+    };
+    let operator = registry.token(Role::Operator).await;
+    let (path, because) = (format!("/v1/apps/{APP}/floor"), "a hole in release 1");
+    let floor = |min_seq: u64| json!({ "min_seq": min_seq, "reason": because });
+    let (id, _) = registry.roll_out(&json!({ "release_seq": 2, "plan": plan() })).await;
+    assert_eq!(run(&mut host).await, Some(1));
+    registry.post(&operator, &path, &floor(5)).await.refused(400, "MPKG-P11");
+    assert_eq!(registry.post(&operator, &path, &floor(2)).await.ok().json()["min_seq"], 2);
+    let state = registry.state().await;
+    assert_eq!((state.min_seq, state.baseline), (2, None));
+    assert_eq!(run(&mut host).await, None, "the baseline is below it");
+    // It never falls, and nothing goes below it any more.
+    assert_eq!(registry.post(&operator, &path, &floor(1)).await.ok().json()["min_seq"], 2);
+    let back = json!({ "to": 1, "reason": "no" });
+    registry.post(&operator, &format!("/v1/rollouts/{id}/rollback"), &back).await.refused(409, "MPKG-P36");
+    let rollouts = format!("/v1/apps/{APP}/rollouts");
+    registry.post(&registry.admin, &rollouts, &json!({ "release_seq": 1 })).await.refused(409, "MPKG-P36");
+    // Above what is rolled out, too: no rollout keeps it from rising.
+    registry.post(&operator, &path, &floor(3)).await.ok();
+    let state = registry.state().await;
+    assert_eq!((state.min_seq, state.release, state.percent.get()), (3, None, 0));
+    registry.everywhere(3).await;
+    assert_eq!(run(&mut host).await, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_package_runs_again_only_by_a_version_and_people() {
+    let approvals = ApprovalPolicy { lift: 2, ..ApprovalPolicy::default() };
+    let registry = start_with(|config| Config { approvals, ..config }).await;
+    ready(&registry).await;
+    let sha256 = mpkg_package::Hash::of(&Package::new(1).unsigned());
+    let (disable, limits) = (format!("/v1/apps/{APP}/disable"), format!("/v1/apps/{APP}/limits"));
+    let enable = format!("/v1/apps/{APP}/disabled/{sha256}/enable");
+    let because = json!({ "reason": "mended" });
+    let operator = registry.token(Role::Operator).await;
+    registry.go(&registry.admin, &enable, "\"0-0-0\"", &because).await.refused(404, "MPKG-P45");
+    let off = json!({ "sha256": sha256, "reason": "leaks" });
+    registry.post(&operator, &disable, &off).await.ok();
+    let twice = registry.post(&operator, &disable, &off).await.ok();
+    assert_eq!(twice.json()["disabled"].as_array().unwrap().len(), 1);
+    assert!(registry.state().await.disabled.contains(&sha256));
+    let rollouts = format!("/v1/apps/{APP}/rollouts");
+    registry.post(&registry.admin, &rollouts, &json!({ "release_seq": 1 })).await.refused(409, "MPKG-P36");
+
+    let etag = registry.get(&operator, &limits).await.ok().etag.unwrap();
+    registry.go(&operator, &enable, &etag, &because).await.refused(403, "MPKG-P03");
+    registry.go(&registry.admin, &enable, "\"0-9-9\"", &because).await.refused(412, "MPKG-P23");
+    registry.go(&registry.admin, &enable, &etag, &because).await.refused(409, "MPKG-F56");
+    let reviewer = registry.token(Role::Reviewer).await;
+    let change = json!({ "what": "enable", "app": APP, "sha256": sha256 });
+    registry.post(&reviewer, "/v1/approvals", &change).await.ok();
+    registry.go(&registry.admin, &enable, &etag, &because).await.ok();
+    assert!(registry.state().await.disabled.is_empty());
+    // The approval was for that once.
+    let etag = registry.post(&operator, &disable, &off).await.ok().etag.unwrap();
+    registry.go(&registry.admin, &enable, &etag, &because).await.refused(409, "MPKG-F56");
+}

@@ -64,6 +64,31 @@ async fn tokens_end_by_revocation_and_by_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn streams_end_with_their_token() {
+    let registry =
+        start_with(|config| Config { heartbeat_every: std::time::Duration::from_millis(100), ..config })
+            .await;
+    let follow = async |token: &str| {
+        let mut response = registry.request(token, Method::GET, "/v1/stream").send().await.unwrap();
+        response.chunk().await.unwrap().expect("it begins");
+        response
+    };
+    let end = async |mut response: reqwest::Response| while response.chunk().await.unwrap().is_some() {};
+    let other = follow(&registry.admin).await;
+    let token = registry.host("phone").await;
+    let stream = follow(&token).await;
+    let id = &token["mpkg_".len()..][..8];
+    registry.post(&registry.admin, &format!("/v1/tokens/{id}/revoke"), &json!({})).await.ok();
+    end(stream).await;
+    let body = json!({ "owner": "short", "roles": ["host"], "expires_in_s": 5 });
+    let made = registry.post(&registry.admin, "/v1/tokens", &body).await.ok().json();
+    end(follow(made["secret"].as_str().unwrap()).await).await;
+    let status = registry.get(&registry.admin, "/v1/status").await.ok().json();
+    assert_eq!(status["listeners"], 1, "nobody else's");
+    drop(other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_stays_within_its_scope() {
     let registry = start().await;
     registry.claim().await;

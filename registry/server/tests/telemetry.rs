@@ -158,6 +158,11 @@ async fn eight_bad_hosts_bring_everybody_back() {
     let newest = &evidence["items"][0];
     assert_eq!((&newest["decision"], &newest["action"]), (&json!("roll_back"), &json!("roll_back")));
     assert_eq!(newest["replays"], true);
+    let path = format!("/v1/rollouts/{id}/evidence/{}", newest["id"]);
+    assert_eq!(&registry.get(&registry.admin, &path).await.ok().json(), newest);
+    for missing in [format!("/v1/rollouts/{id}/evidence/99"), path.replace(&format!("/{id}/"), "/1/")] {
+        registry.get(&registry.admin, &missing).await.refused(404, "MPKG-P44");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

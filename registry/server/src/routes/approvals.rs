@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::{Kind, Route, kills::lift_hash};
+use super::{Kind, Route, kills::lift_hash, limits};
 use crate::auth::Access;
 use crate::call::{Answer, Call};
 use crate::change::Begun;
@@ -44,6 +44,10 @@ async fn approve(State(registry): State<Arc<Registry>>, mut call: Call) -> Answe
         ProposedChange::Lift { kill } => {
             let row = kills::get(change.db(), *kill).await?.ok_or(Refusal::NoKill)?;
             (lift_hash(*kill), row.kill.scope.app)
+        }
+        ProposedChange::Enable { app, sha256 } => {
+            let row = limits::find(change.db(), app, *sha256).await?;
+            (limits::enable_hash(row.number), Some(app.clone()))
         }
     };
     match &app {

@@ -13,7 +13,6 @@ use super::{Kind, PEOPLE, Part, Route};
 use crate::auth::Access;
 use crate::call::{Answer, Call, ok, ok_at};
 use crate::change::{Begun, Change};
-use crate::clock::{time, unix};
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
 use crate::store::documents::HEAD;
@@ -125,7 +124,7 @@ async fn kill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
 
 /// The releases that a kill is about, on some host.
 async fn hits(db: &mut Db, kill: &Kill) -> Result<Drill, Failure> {
-    let (mut hits, mut all, since) = (Vec::new(), BTreeSet::new(), unix() - DAY_S);
+    let (mut hits, mut all, since) = (Vec::new(), BTreeSet::new(), kill.issued.unix() - DAY_S);
     let mut after = String::new();
     loop {
         let page = apps::apps(db, &after, 200).await?;
@@ -161,7 +160,7 @@ fn about(kill: &Kill, version: &Version, release_seq: u64, app: &crate::store::A
 
 async fn drill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
     let (new, _) = call.json::<NewKill>().await?;
-    let issued = time(unix()).ok_or(Refusal::Internal)?;
+    let issued = registry.time()?;
     let kill = Kill { level: new.level, scope: new.scope, reason: new.reason, issued, nonce: 0 };
     kill.check().map_err(|error| Failure::rule(error.code(), &error))?;
     let mut db = registry.store.read.acquire().await?;

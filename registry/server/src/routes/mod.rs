@@ -5,6 +5,7 @@ mod approvals;
 mod apps;
 mod audit;
 pub(crate) mod kills;
+mod limits;
 mod ops;
 mod packages;
 mod publishers;
@@ -168,6 +169,7 @@ pub fn routes() -> Vec<Route> {
         audit::routes(),
         publishers::routes(),
         apps::routes(),
+        limits::routes(),
         releases::routes(),
         packages::routes(),
         state::routes(),

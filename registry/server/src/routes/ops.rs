@@ -33,7 +33,7 @@ async fn healthz() -> Answer {
 }
 
 async fn readyz(State(registry): State<Arc<Registry>>) -> Answer {
-    if registry.hub.is_closed() {
+    if registry.stopping.is_cancelled() {
         return Err(Refusal::Stopping.into());
     }
     let mut db = registry.store.read.acquire().await?;

@@ -16,7 +16,7 @@ use super::{Kind, PEOPLE, Part, Route};
 use crate::auth::Access;
 use crate::call::{Answer, Call, ok, ok_at};
 use crate::change::{Begun, Change};
-use crate::clock::{time, unix};
+use crate::clock::time;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
 use crate::store::{RolloutRow, apps, evidence, releases, rollouts};
@@ -52,6 +52,9 @@ pub(super) fn routes() -> Vec<Route> {
             .says("What gates decided and by what, the newest first; each is decided again.")
             .query::<Paging>()
             .answer::<Page<EvidenceView>>(),
+        Route::get("/v1/rollouts/{id}/evidence/{number}", PEOPLE, replay_evidence)
+            .says("One record of that, decided again.")
+            .answer::<EvidenceView>(),
         Route::post("/v1/rollouts/{id}/start", go, Kind::Go, start)
             .says("Goes to the first step, and supersedes the rollout in charge of the app.")
             .body::<Nothing>()
@@ -168,7 +171,7 @@ async fn plan(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
 async fn gate(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
     let row = find(&registry, &call).await?;
     let mut db = registry.store.read.acquire().await?;
-    let now = time(unix()).ok_or(Refusal::Internal)?;
+    let now = registry.time()?;
     let inputs: Option<GateInputs> = gates::inputs(&mut db, &row, now).await?;
     ok(&inputs.map(evaluate))
 }
@@ -179,21 +182,27 @@ async fn list_evidence(State(registry): State<Arc<Registry>>, call: Call) -> Ans
     let below = paging.number()?.unwrap_or(i64::MAX);
     let rows = evidence::list(&mut db, row.id, below, paging.limit()).await?;
     let next = paging.next(&rows, |row| row.id.to_string());
-    let mut items = Vec::new();
-    for row in rows {
-        let evidence = Evidence::parse(&row.body).map_err(|error| Failure::internal(&error))?;
-        let replays = replay(&evidence).is_ok();
-        let at = time(row.at).ok_or(Refusal::NoEvidence)?;
-        items.push(EvidenceView {
-            id: row.id,
-            at,
-            decision: row.decision,
-            action: row.action,
-            evidence,
-            replays,
-        });
-    }
-    ok(&Page { items, next })
+    let items = rows.into_iter().map(decided_again).collect::<Result<_, _>>()?;
+    ok(&Page::<EvidenceView> { items, next })
+}
+
+async fn replay_evidence(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
+    let (row, number): (_, i64) = (find(&registry, &call).await?, call.param("number")?);
+    let mut db = registry.store.read.acquire().await?;
+    let found = evidence::get(&mut db, row.id, number).await?.ok_or(Refusal::NoEvidence)?;
+    ok(&decided_again(found)?)
+}
+
+fn decided_again(row: evidence::EvidenceRow) -> Result<EvidenceView, Failure> {
+    let evidence = Evidence::parse(&row.body).map_err(|error| Failure::internal(&error))?;
+    Ok(EvidenceView {
+        id: row.id,
+        at: time(row.at).ok_or(Refusal::Internal)?,
+        decision: row.decision,
+        action: row.action,
+        replays: replay(&evidence).is_ok(),
+        evidence,
+    })
 }
 
 async fn finish(mut change: Change<'_>, row: RolloutRow, command: &Command) -> Answer {
@@ -283,5 +292,6 @@ async fn rollback(State(registry): State<Arc<Registry>>, mut call: Call) -> Answ
         }
         None => row.rollout.baseline.clone().ok_or_else(|| missing("before the one rolled out".into()))?,
     };
+    verbs::runnable(change.db(), &app, &to).await?;
     finish(change, row, &Command::RollBack { to, reason }).await
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -16,10 +15,10 @@ use crate::auth::Access;
 use crate::call::{Answer, Call};
 use crate::change::Begun;
 use crate::failure::{Failure, Refusal};
+use crate::http::Follow;
 use crate::keys::continues;
 use crate::registry::Registry;
 use crate::store::documents::{self, HEAD};
-use crate::stream;
 use mpkg_registry_client::wire::Nothing;
 use mpkg_registry_client::wire::Role;
 
@@ -97,10 +96,12 @@ async fn put_roots(State(registry): State<Arc<Registry>>, mut call: Call) -> Ans
     change.done(StatusCode::OK, &Nothing {}).await
 }
 
-async fn follow(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
+async fn follow(call: Call) -> Answer {
     // What is no position is one that nobody knows: the answer tells where the newest head is.
     let known = call.headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<Position>().ok());
-    let body = Body::from_stream(stream::follow(registry, known));
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, body).into_response())
+    let mut response = headers.into_response();
+    let (token, expires) = (call.caller.token.as_str().into(), call.caller.expires);
+    response.extensions_mut().insert(Follow { known, token, expires });
+    Ok(response)
 }

@@ -11,7 +11,7 @@ use sqlx::Row;
 use super::{Kind, PEOPLE, Route};
 use crate::auth::Access;
 use crate::call::{Answer, Call, ok};
-use crate::clock::{time, unix};
+use crate::clock::time;
 use crate::failure::{Failure, Refusal};
 use crate::intake;
 use crate::registry::Registry;
@@ -44,7 +44,8 @@ async fn minutes(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
     let back = i64::from(query.minutes.unwrap_or(60).clamp(1, 1_440));
     let mut db = registry.store.read.acquire().await?;
     let sql = "SELECT * FROM minutes WHERE app = ? AND minute > ? ORDER BY minute, release_seq";
-    let rows = sqlx::query(sql).bind(app.as_str()).bind(unix() - back * 60).fetch_all(&mut *db).await?;
+    let rows =
+        sqlx::query(sql).bind(app.as_str()).bind(registry.unix() - back * 60).fetch_all(&mut *db).await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in rows {
         let at = time(row.try_get("minute")?).ok_or(Refusal::Internal)?;

@@ -85,6 +85,7 @@ async fn revoke(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer
     people::token(change.db(), &id).await?.ok_or(Refusal::NoSuchToken)?;
     let at = change.at.unix();
     people::revoke_token(change.db(), &id, at).await?;
+    change.revoke(&id);
     change.audit("token.revoke", &id, &json!({})).await?;
     let token = people::token(change.db(), &id).await?.ok_or(Refusal::NoSuchToken)?;
     change.done(StatusCode::OK, &token).await

@@ -57,6 +57,7 @@ pub(crate) struct AppRow {
     pub(crate) claimed: i64,
     pub(crate) newest_seq: u64,
     pub(crate) grant_version: u64,
+    pub(crate) min_seq: u64,
     pub(crate) in_charge: Option<i64>,
 }
 
@@ -67,6 +68,7 @@ fn app_row(row: &SqliteRow) -> Result<AppRow, sqlx::Error> {
         claimed: row.try_get("claimed")?,
         newest_seq: uint(row.try_get("newest_seq")?),
         grant_version: uint(row.try_get("grant_version")?),
+        min_seq: uint(row.try_get("min_seq")?),
         in_charge: row.try_get("in_charge")?,
     })
 }
@@ -88,13 +90,18 @@ pub(crate) async fn claim(
     publisher: PublisherId,
     at: i64,
 ) -> Result<(), sqlx::Error> {
-    let sql = "INSERT INTO apps (id, publisher, claimed, newest_seq, grant_version) VALUES (?, ?, ?, 0, 0)";
+    let sql = "INSERT INTO apps (id, publisher, claimed, newest_seq, grant_version, min_seq) VALUES (?, ?, ?, 0, 0, 0)";
     sqlx::query(sql).bind(id.as_str()).bind(publisher.to_string()).bind(at).execute(db).await.map(|_| ())
 }
 
 pub(crate) async fn set_floors(db: &mut Db, id: &AppId, newest: u64, grant: u64) -> Result<(), sqlx::Error> {
     let sql = "UPDATE apps SET newest_seq = ?, grant_version = ? WHERE id = ?";
     sqlx::query(sql).bind(int(newest)).bind(int(grant)).bind(id.as_str()).execute(db).await.map(|_| ())
+}
+
+pub(crate) async fn raise_floor(db: &mut Db, id: &AppId, min_seq: u64) -> Result<(), sqlx::Error> {
+    let sql = "UPDATE apps SET min_seq = ? WHERE id = ? AND min_seq < ?";
+    sqlx::query(sql).bind(int(min_seq)).bind(id.as_str()).bind(int(min_seq)).execute(db).await.map(|_| ())
 }
 
 pub(crate) async fn set_in_charge(db: &mut Db, id: &AppId, rollout: i64) -> Result<(), sqlx::Error> {

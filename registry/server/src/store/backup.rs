@@ -91,7 +91,7 @@ pub async fn restore(backup: &Path, folder: &Path) -> Result<(), BackupError> {
     empty(folder)?;
     copy(backup, folder)?;
     let mut db = SqliteConnection::connect_with(&options(folder)).await?;
-    set_meta(&mut db, NEW_EPOCH, &crate::clock::unix().to_string()).await?;
+    set_meta(&mut db, NEW_EPOCH, &crate::clock::unix(std::time::SystemTime::now()).to_string()).await?;
     db.close().await?;
     Ok(())
 }

@@ -37,6 +37,12 @@ fn read(row: &sqlx::sqlite::SqliteRow) -> Result<EvidenceRow, sqlx::Error> {
     })
 }
 
+pub(crate) async fn get(db: &mut Db, rollout: i64, id: i64) -> Result<Option<EvidenceRow>, sqlx::Error> {
+    let sql = "SELECT * FROM evidence WHERE rollout = ? AND id = ?";
+    let row = sqlx::query(sql).bind(rollout).bind(id).fetch_optional(db).await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// A rollout's evidence below an id, the newest first.
 pub(crate) async fn list(
     db: &mut Db,

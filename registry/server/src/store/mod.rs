@@ -5,11 +5,13 @@
 pub(crate) mod apps;
 pub(crate) mod backup;
 pub(crate) mod blobs;
+pub(crate) mod disabled;
 pub(crate) mod documents;
 pub(crate) mod evidence;
 pub(crate) mod kills;
 pub(crate) mod people;
 pub(crate) mod releases;
+pub(crate) mod retention;
 pub(crate) mod rollouts;
 
 use std::borrow::Cow;
@@ -123,6 +125,10 @@ fn options(folder: &Path) -> SqliteConnectOptions {
         // What was acknowledged survives a power cut, not only a killed process.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // 16 MiB of pages for each connection, and as many in the log before they are moved: telemetry comes in all over
+        // the tables.
+        .pragma("cache_size", "-16384")
+        .pragma("wal_autocheckpoint", "4096")
         .busy_timeout(Duration::from_secs(10))
 }
 
@@ -148,7 +154,17 @@ impl Store {
     /// The one writer.
     pub(crate) async fn begin(&self) -> Result<Tx, sqlx::Error> {
         // Without IMMEDIATE a transaction that reads first can fail when it begins to write.
-        self.write.begin_with("BEGIN IMMEDIATE").await
+        let begin = || self.write.begin_with("BEGIN IMMEDIATE");
+        match begin().await {
+            Ok(tx) => Ok(tx),
+            Err(error) => {
+                // A write that found no room ends its transaction behind the driver's back, and the connection is then of
+                // no more use, whatever room there is later.
+                tracing::warn!(%error, "the database is opened again");
+                self.write.acquire().await?.close().await?;
+                begin().await
+            }
+        }
     }
 
     pub(crate) async fn close(&self) {

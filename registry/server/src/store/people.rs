@@ -57,8 +57,9 @@ pub(crate) async fn find_caller(
     let Some(row) = row else { return Ok(None) };
     let token = view(&row)?;
     let dead = token.revoked.is_some() || token.expires.is_some_and(|at| at.unix() <= now);
-    let TokenView { id, owner, roles, apps, publishers, .. } = token;
-    Ok((!dead).then_some(Caller { token: id, owner, roles, apps, publishers }))
+    let TokenView { id, owner, roles, apps, publishers, expires, .. } = token;
+    let expires = expires.map(|at| at.unix());
+    Ok((!dead).then_some(Caller { token: id, owner, roles, apps, publishers, expires }))
 }
 
 pub(crate) async fn tokens(db: &mut Db, after: &str, limit: i64) -> Result<Vec<TokenView>, sqlx::Error> {

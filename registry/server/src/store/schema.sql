@@ -21,7 +21,7 @@ CREATE TABLE publishers (
 
 CREATE TABLE apps (
   id TEXT PRIMARY KEY, publisher TEXT NOT NULL REFERENCES publishers (id), claimed BIGINT NOT NULL,
-  newest_seq BIGINT NOT NULL, grant_version BIGINT NOT NULL, in_charge BIGINT
+  newest_seq BIGINT NOT NULL, grant_version BIGINT NOT NULL, min_seq BIGINT NOT NULL, in_charge BIGINT
 );
 
 CREATE TABLE releases (
@@ -48,6 +48,12 @@ CREATE TABLE kills (
   number BIGINT NOT NULL
 );
 
+CREATE TABLE disabled (
+  number BIGINT PRIMARY KEY, app TEXT NOT NULL REFERENCES apps (id), sha256 TEXT NOT NULL, reason TEXT NOT NULL,
+  disabled_by TEXT NOT NULL, at BIGINT NOT NULL, enabled_by TEXT
+);
+CREATE INDEX disabled_by_app ON disabled (app, number);
+
 CREATE TABLE approvals (
   change TEXT NOT NULL, owner TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (change, owner)
 );
@@ -63,11 +69,11 @@ CREATE TABLE counters (
   launches BIGINT NOT NULL, beacons BIGINT NOT NULL, calls BIGINT NOT NULL, errors BIGINT NOT NULL,
   slow_500 BIGINT NOT NULL, slow_2000 BIGINT NOT NULL, crashes BIGINT NOT NULL, crash_loops BIGINT NOT NULL,
   kills BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (app, release_seq, device, boot)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE minutes (
   app TEXT NOT NULL, release_seq BIGINT NOT NULL, minute BIGINT NOT NULL,
   launches BIGINT NOT NULL, beacons BIGINT NOT NULL, calls BIGINT NOT NULL, errors BIGINT NOT NULL,
   slow_500 BIGINT NOT NULL, slow_2000 BIGINT NOT NULL, crashes BIGINT NOT NULL, crash_loops BIGINT NOT NULL,
   kills BIGINT NOT NULL, PRIMARY KEY (app, release_seq, minute)
-);
+) WITHOUT ROWID;

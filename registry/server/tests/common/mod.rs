@@ -119,10 +119,14 @@ impl TestRegistry {
 
     /// Stops, and starts again in the same folder.
     pub async fn restart(self) -> Self {
+        self.restart_with(|config| config).await
+    }
+
+    pub async fn restart_with(self, settings: impl FnOnce(Config) -> Config) -> Self {
         let Self { folder, admin, http, running, registry, .. } = self;
         running.unwrap().stop().await;
         drop(registry);
-        let Opened { registry, first_token } = Registry::open(config(folder.path())).await.unwrap();
+        let Opened { registry, first_token } = Registry::open(settings(config(folder.path()))).await.unwrap();
         assert_eq!(first_token, None);
         let running = serve(Arc::clone(&registry)).await.unwrap();
         let base = format!("http://{}", running.address);
@@ -292,11 +296,13 @@ pub struct Package {
     pub code: u64,
     pub seed: u8,
     pub name: String,
+    /// Bytes of a file of no use.
+    pub filler: usize,
 }
 
 impl Package {
     pub fn new(code: u64) -> Self {
-        Self { app: APP.into(), code, seed: 1, name: "Stock Alert".into() }
+        Self { app: APP.into(), code, seed: 1, name: "Stock Alert".into(), filler: 0 }
     }
 
     pub fn unsigned(&self) -> Vec<u8> {
@@ -313,8 +319,12 @@ impl Package {
             "mpkg": { "component": "app.wasm", "abi": 1 },
         });
         let manifest = manifest.to_string();
-        let files: [(&str, &[u8]); 3] =
-            [("manifest.json", manifest.as_bytes()), ("app.wasm", &component), ("icon.svg", b"<svg/>")];
+        let filler = vec![7; self.filler];
+        let mut files: Vec<(&str, &[u8])> =
+            vec![("manifest.json", manifest.as_bytes()), ("app.wasm", &component), ("icon.svg", b"<svg/>")];
+        if self.filler > 0 {
+            files.push(("filler", &filler));
+        }
         container::write(&files).unwrap()
     }
 
