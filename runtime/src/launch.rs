@@ -189,8 +189,9 @@ async fn unless_killed<T>(life: &Life, work: impl Future<Output = T>) -> Result<
     }
     tokio::select! {
         biased;
-        // First, because most of the time it is done at once, and then nobody has to listen for the end.
-        done = work => Ok(done),
+        // First, because most of the time it is done at once, and then nobody has to listen for the end. The work may
+        // have listened itself: a launch that was killed says so, whatever else became of it.
+        done = work => life.switch.reason().map_or(Ok(done), |reason| Err(stopped(life, reason))),
         () = life.switch.gone.cancelled() => {
             let reason = life.switch.reason().cloned().unwrap_or(StopReason::Unloaded);
             Err(stopped(life, &reason))
