@@ -1,7 +1,7 @@
 //! Those who listen to the stream: ten thousand sockets that nearly always have nothing to say.
 //!
-//! A connection that asked for the stream is taken out of the HTTP server, with its buffers and its task. One task sends
-//! what is new to all sockets, a write for each. Only who is behind has a task of its own, until it has caught up.
+//! A connection that asked for the stream is taken out of the HTTP server, with its buffers and its task. A task for
+//! each thread sends what is new to its part of the sockets, a write for each. Only who is behind has a task of its own, until it has caught up.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::http::Follow;
@@ -81,46 +83,62 @@ pub(crate) async fn catch_up(
 }
 
 /// The sender. It ends when the hub is closed and everything is sent.
+///
+/// Nearly all of the time goes to the system's side of the writes, so every thread of the runtime has a part of the sockets.
+/// A round is over when all parts are: no socket is ever in two of them, and its events keep their order.
 pub(crate) async fn send(hub: Arc<Hub>, patience: Duration) {
-    let mut listeners = Vec::new();
+    let threads = Handle::current().metrics().num_workers();
+    let mut parts: Vec<_> = (0..threads).map(|_| Vec::new()).collect();
     loop {
         hub.news.notified().await;
-        let round = hub.round(&mut listeners);
+        let round = hub.round(&mut parts);
         let beat = round.beat.unwrap_or_default();
-        // Nearly everybody lacks the same.
-        let (mut from, mut bytes, mut next) = (u64::MAX, Bytes::new(), 0);
-        let mut index = 0;
-        for turn in 0_usize.. {
-            if turn % TURN == TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-            let Some(listener) = listeners.get_mut(index) else { break };
-            if listener.next != from {
-                let (missed, then) = hub.since(listener.next);
-                (from, bytes, next) = (listener.next, join(missed), then);
-            }
-            let due = if bytes.is_empty() { &beat } else { &bytes };
-            let written = if due.is_empty() { Ok(0) } else { listener.socket.try_write(due) };
-            let rest = match written {
-                Ok(written) => due.slice(written..),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => due.clone(),
-                Err(_) => {
-                    listeners.swap_remove(index);
-                    continue;
-                }
-            };
-            listener.next = next;
-            if rest.is_empty() {
-                index += 1;
-            } else {
-                let slow = listeners.swap_remove(index);
-                tokio::spawn(catch_up(Arc::clone(&hub), slow, [rest].into(), patience));
-            }
-        }
+        let tasks = parts.into_iter().map(|part| send_part(Arc::clone(&hub), part, beat.clone(), patience));
+        parts = tasks.collect::<JoinSet<_>>().join_all().await;
         if !round.open {
             return;
         }
     }
+}
+
+/// Sends every listener of a part what it lacks, or the beat, and gives back those that are still there and not behind.
+async fn send_part(
+    hub: Arc<Hub>,
+    mut listeners: Vec<Listener>,
+    beat: Bytes,
+    patience: Duration,
+) -> Vec<Listener> {
+    // Nearly everybody lacks the same.
+    let (mut from, mut bytes, mut next) = (u64::MAX, Bytes::new(), 0);
+    let mut index = 0;
+    for turn in 0_usize.. {
+        if turn % TURN == TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+        let Some(listener) = listeners.get_mut(index) else { break };
+        if listener.next != from {
+            let (missed, then) = hub.since(listener.next);
+            (from, bytes, next) = (listener.next, join(missed), then);
+        }
+        let due = if bytes.is_empty() { &beat } else { &bytes };
+        let written = if due.is_empty() { Ok(0) } else { listener.socket.try_write(due) };
+        let rest = match written {
+            Ok(written) => due.slice(written..),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => due.clone(),
+            Err(_) => {
+                listeners.swap_remove(index);
+                continue;
+            }
+        };
+        listener.next = next;
+        if rest.is_empty() {
+            index += 1;
+        } else {
+            let slow = listeners.swap_remove(index);
+            tokio::spawn(catch_up(Arc::clone(&hub), slow, [rest].into(), patience));
+        }
+    }
+    listeners
 }
 
 /// Several events as one write.

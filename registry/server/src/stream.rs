@@ -163,16 +163,21 @@ impl Hub {
         None
     }
 
-    /// Begins a round: takes over who has joined since the last one.
-    pub(crate) fn round(&self, listeners: &mut Vec<Listener>) -> Round {
+    /// Begins a round: takes over who has joined since the last one, into the smallest part.
+    pub(crate) fn round(&self, parts: &mut [Vec<Listener>]) -> Round {
         let mut inner = self.lock();
-        listeners.append(&mut inner.joined);
-        if std::mem::take(&mut inner.revoking) {
-            listeners.retain(|listener| !inner.revoked.contains(&*listener.token));
+        for listener in std::mem::take(&mut inner.joined) {
+            if let Some(part) = parts.iter_mut().min_by_key(|part| part.len()) {
+                part.push(listener);
+            }
         }
+        let revoking = std::mem::take(&mut inner.revoking);
         let now = inner.beat.take();
-        if let Some(now) = now {
-            listeners.retain(|listener| listener.is_there(now));
+        for part in parts {
+            part.retain(|listener| {
+                let revoked = revoking && inner.revoked.contains(&*listener.token);
+                !revoked && now.is_none_or(|now| listener.is_there(now))
+            });
         }
         let beat = now.map(|_| encode(&StreamEvent::Heartbeat { at: inner.at }));
         Round { open: inner.open, beat }

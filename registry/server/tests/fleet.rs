@@ -265,6 +265,34 @@ async fn stopping_sends_what_was_published_and_ends_streams() {
     assert!(events.next().await.is_none());
 }
 
+/// However many threads they are spread over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn all_listeners_hear_all_events_in_their_order() {
+    let mut registry = start().await;
+    let mut listeners = Vec::new();
+    for _ in 0..10 {
+        let mut events = registry.stream(None).await;
+        events.next().await.unwrap();
+        listeners.push(events);
+    }
+    let before = registry.registry.head();
+    for number in 0..20 {
+        registry.registry.sign_again().await.unwrap();
+        if number % 5 == 0 {
+            listeners.swap_remove(0);
+        }
+    }
+    registry.stop().await;
+    for mut events in listeners {
+        for seq in 1..=20 {
+            let (_, event) = events.next().await.unwrap();
+            let StreamEvent::Head { at, .. } = event else { panic!("{event:?}") };
+            assert_eq!(at.seq, before.seq + seq);
+        }
+        assert!(events.next().await.is_none());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_are_signed_again_and_follow_each_other_over_a_restart() {
     let registry = start().await;
