@@ -1,7 +1,7 @@
 //! The bridge over WebSocket and HTTP, for an app's own user interface in a web view.
 //!
-//! Full JSON-RPC envelopes by way of jsonrpsee, whose default settings suit a public node and not this: here nobody gets
-//! in without the token of one instance, pages of other origins are turned away, and every member of a batch is
+//! Full JSON-RPC envelopes by way of jsonrpsee, whose default settings suit a public node and not this: here nobody
+//! gets in without the token of one instance, pages of other origins are turned away, and every member of a batch is
 //! authorized by itself. What a page may do is what its app may do: the calls go through the same gate.
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! The host's memory: what all instances have resident together, and who makes room for whom.
 //!
-//! An app's own cap counts declared bytes, exactly. That would be unfair between apps: a JavaScript guest declares 9 MiB
-//! at once and touches two. So the host counts what an instance has touched when it started, as measured for its
+//! An app's own cap counts declared bytes, exactly. That would be unfair between apps: a JavaScript guest declares 9
+//! MiB at once and touches two. So the host counts what an instance has touched when it started, as measured for its
 //! version, and in full what it declares from then on.
 
 use std::future::Future;

@@ -126,8 +126,8 @@ pub(crate) enum Ended<T> {
 }
 
 /// Polls `call` until it is done, the switch is thrown, or `wall` has passed. While the instance is suspended, or its
-/// app has used up its CPU time for the moment, the call is left where it is; only the former stops the clock, as does a
-/// question to the user.
+/// app has used up its CPU time for the moment, the call is left where it is; only the former stops the clock, as does
+/// a question to the user.
 ///
 /// The one who drops `call` then drops the guest's stack, wherever it was parked.
 pub(crate) fn supervise<'a, T>(

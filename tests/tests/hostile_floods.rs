@@ -1,5 +1,5 @@
-//! Floods: calls by the million in both directions, events, log lines and notifications. The one test of its process, so
-//! that the memory it sees is its own.
+//! Floods: calls by the million in both directions, events, log lines and notifications. The one test of its process,
+//! so that the memory it sees is its own.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

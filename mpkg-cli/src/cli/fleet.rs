@@ -42,8 +42,8 @@ pub(crate) enum KillLevel {
 
 /// Switch something off, now
 ///
-/// Needs one person and a reason, asks nothing, and waits for no rollout and no approval. Everything that is given has to
-/// match; what is not given matches all. Undo it with `mpkg lift`.
+/// Needs one person and a reason, asks nothing, and waits for no rollout and no approval. Everything that is given has
+/// to match; what is not given matches all. Undo it with `mpkg lift`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   mpkg kill com.example.app --reason 'sends contacts away'

@@ -8,9 +8,9 @@ use super::Passphrase;
 
 /// Manage a publisher's root: who may sign what
 ///
-/// A root lists keys and roles. The role `root` signs new roots and permission grants, the role `release` signs releases.
-/// A change is a proposal until enough root keys of the old and of the new version have signed it. The file may travel
-/// from machine to machine, each signer adding a signature.
+/// A root lists keys and roles. The role `root` signs new roots and permission grants, the role `release` signs
+/// releases. A change is a proposal until enough root keys of the old and of the new version have signed it. The file
+/// may travel from machine to machine, each signer adding a signature.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RootCommand {
     Init(RootInit),

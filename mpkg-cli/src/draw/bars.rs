@@ -1,7 +1,7 @@
 //! Bars, tracks and sparklines, as text.
 
-/// A bar of `width` cells, filled by `part` of `whole`. Only what is negative or nothing is empty, and only what reaches
-/// the end is full.
+/// A bar of `width` cells, filled by `part` of `whole`. Only what is negative or nothing is empty, and only what
+/// reaches the end is full.
 pub(crate) fn bar(part: i64, whole: i64, width: usize) -> String {
     let cells = i64::try_from(width).unwrap_or_default();
     let filled = if whole <= 0 || part <= 0 {

@@ -12,7 +12,8 @@ use crate::style;
 const BAR: usize = 10;
 /// Cells of the share.
 const SHARE: usize = 33;
-/// Errors are drawn against at least this share, in hundredths of a percent, so that one error does not look like a fire.
+/// Errors are drawn against at least this share, in hundredths of a percent, so that one error does not look like a
+/// fire.
 const ERRORS_TOP: u64 = 500;
 
 /// Draws a rollout.

@@ -1,7 +1,7 @@
 //! What hosts and the command line use to talk to a registry.
 //!
-//! [`Client`] has a function for each route, [`Follower`] keeps a stream open. What comes back signed is given as bytes:
-//! it counts once `mpkg_fleet::Fleet` or `mpkg_package::verify` has judged it, whatever the connection was.
+//! [`Client`] has a function for each route, [`Follower`] keeps a stream open. What comes back signed is given as
+//! bytes: it counts once `mpkg_fleet::Fleet` or `mpkg_package::verify` has judged it, whatever the connection was.
 //!
 //! Without the feature `http` there are only the types of the wire, which the registry itself needs.
 

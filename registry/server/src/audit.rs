@@ -1,8 +1,8 @@
 //! The audit log: who changed what, in a chain of hashes.
 //!
 //! An entry is written in the transaction of the change that it tells of, so there is none without the other. Each hash
-//! is over the entry and the hash before it: whoever alters, drops or inserts an entry has to alter all that follow, and
-//! then the newest hash is another one than somebody may have noted elsewhere.
+//! is over the entry and the hash before it: whoever alters, drops or inserts an entry has to alter all that follow,
+//! and then the newest hash is another one than somebody may have noted elsewhere.
 
 use mpkg_package::Hash;
 use sqlx::Row;

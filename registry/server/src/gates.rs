@@ -32,11 +32,12 @@ pub(crate) async fn look(registry: Arc<Registry>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What one device has to say in one arm: none when it is not in the arm, and nothing within while it runs something else.
+/// What one device has to say in one arm: none when it is not in the arm, and nothing within while it runs something
+/// else.
 type Said = Option<Option<Counters>>;
 
-/// The votes of both arms, of devices that reported since the rollout began. One device after the other, so that it takes
-/// no more memory for a million of them.
+/// The votes of both arms, of devices that reported since the rollout began. One device after the other, so that it
+/// takes no more memory for a million of them.
 async fn arms(db: &mut Db, row: &RolloutRow, at: Time) -> Result<[ArmVotes; 2], Failure> {
     let sql = "SELECT device, arm, release_seq, SUM(launches) AS launches, SUM(beacons) AS beacons, \
                SUM(calls) AS calls, SUM(errors) AS errors, SUM(slow_500) AS slow_500, SUM(slow_2000) AS slow_2000, \
@@ -111,8 +112,8 @@ fn reason(evidence: &Evidence) -> Result<Text<200>, Failure> {
 }
 
 async fn look_at(registry: &Registry, id: i64) -> Result<(), Failure> {
-    // Counting takes as long as there are devices, so it reads what was committed last: nobody who wants to stop something
-    // waits for it.
+    // Counting takes as long as there are devices, so it reads what was committed last: nobody who wants to stop
+    // something waits for it.
     let at = registry.time()?;
     let mut db = registry.store.read.acquire().await?;
     let Some(seen) = crate::store::rollouts::get(&mut db, id).await? else { return Ok(()) };

@@ -107,8 +107,8 @@ pub(crate) struct Follow {
     pub(crate) expires: Option<i64>,
 }
 
-/// The beginning of a response whose body ends with the connection. Events say themselves where they end, and nothing else
-/// is needed to read them with HTTP/1.0 too, which proxies still speak.
+/// The beginning of a response whose body ends with the connection. Events say themselves where they end, and nothing
+/// else is needed to read them with HTTP/1.0 too, which proxies still speak.
 fn beginning(response: &Response) -> Bytes {
     let mut bytes = b"HTTP/1.1 200 OK\r\nconnection: close\r\n".to_vec();
     // That of the empty response that this was until here.

@@ -94,8 +94,8 @@ struct Key<'a> {
     boot: &'a str,
 }
 
-/// Parts of a list whose lengths are powers of two: as many different statements as there are such lengths, all of which
-/// the database has prepared after a while.
+/// Parts of a list whose lengths are powers of two: as many different statements as there are such lengths, all of
+/// which the database has prepared after a while.
 fn parts<T>(mut rows: &[T]) -> Vec<&[T]> {
     let mut parts = Vec::new();
     while let Some(log) = rows.len().checked_ilog2() {

@@ -1,7 +1,7 @@
 //! The registry's own root and keys.
 //!
-//! Made at the first start: a key each for the roles `root`, `state` and `stop`. The root key signs nothing but the next
-//! root; an operator takes `keys/root.pem` away and keeps it elsewhere.
+//! Made at the first start: a key each for the roles `root`, `state` and `stop`. The root key signs nothing but the
+//! next root; an operator takes `keys/root.pem` away and keeps it elsewhere.
 
 use std::fs;
 use std::io::Write;

@@ -1,9 +1,9 @@
 //! A socket that lets the other side read the last answer.
 //!
-//! Closing a socket that holds bytes nobody read throws away what was sent last: a client that is still sending a package
-//! when it is refused would see a broken connection instead of the reason. So the socket stops writing, and then drops
-//! what comes until the other side is done too. And an answer to a request whose body was not read says that it is the last
-//! one, or the client would send its next request into the closing connection.
+//! Closing a socket that holds bytes nobody read throws away what was sent last: a client that is still sending a
+//! package when it is refused would see a broken connection instead of the reason. So the socket stops writing, and
+//! then drops what comes until the other side is done too. And an answer to a request whose body was not read says that
+//! it is the last one, or the client would send its next request into the closing connection.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -1,7 +1,8 @@
 //! Those who listen to the stream: ten thousand sockets that nearly always have nothing to say.
 //!
 //! A connection that asked for the stream is taken out of the HTTP server, with its buffers and its task. A task for
-//! each thread sends what is new to its part of the sockets, a write for each. Only who is behind has a task of its own, until it has caught up.
+//! each thread sends what is new to its part of the sockets, a write for each. Only who is behind has a task of its
+//! own, until it has caught up.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -84,8 +85,8 @@ pub(crate) async fn catch_up(
 
 /// The sender. It ends when the hub is closed and everything is sent.
 ///
-/// Nearly all of the time goes to the system's side of the writes, so every thread of the runtime has a part of the sockets.
-/// A round is over when all parts are: no socket is ever in two of them, and its events keep their order.
+/// Nearly all of the time goes to the system's side of the writes, so every thread of the runtime has a part of the
+/// sockets. A round is over when all parts are: no socket is ever in two of them, and its events keep their order.
 pub(crate) async fn send(hub: Arc<Hub>, patience: Duration) {
     let threads = Handle::current().metrics().num_workers();
     let mut parts: Vec<_> = (0..threads).map(|_| Vec::new()).collect();

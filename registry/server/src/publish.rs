@@ -48,8 +48,9 @@ async fn receive(registry: &Registry, call: &mut Call) -> Result<(NamedTempFile,
 
 /// Section 4 of the format: root chain, signatures, digest, container, manifest, component, grant.
 fn check(mut file: NamedTempFile, trust: &Trust) -> Result<Verified, Failure> {
-    // Room for the largest there may be: so much comes from the system and goes back to it when it is done with, and what is
-    // not touched costs nothing. Smaller pieces stay with the allocator, one for each thread that ever verified something.
+    // Room for the largest there may be: so much comes from the system and goes back to it when it is done with, and
+    // what is not touched costs nothing. Smaller pieces stay with the allocator, one for each thread that ever verified
+    // something.
     let mut bytes = Vec::with_capacity(limits::SIGNED);
     file.rewind()?;
     file.read_to_end(&mut bytes)?;

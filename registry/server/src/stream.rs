@@ -1,7 +1,7 @@
 //! The stream of state: one event is encoded once, however many listen.
 //!
-//! A listener is a socket and the number of the event that it gets next, in one shared ring of encoded events. Who reads
-//! too slowly loses its place in the ring, not the registry's memory: it is told the newest head and fetches.
+//! A listener is a socket and the number of the event that it gets next, in one shared ring of encoded events. Who
+//! reads too slowly loses its place in the ring, not the registry's memory: it is told the newest head and fetches.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -134,8 +134,8 @@ impl Hub {
         self.news.notify_one();
     }
 
-    /// What came after `known`, or where the newest head stands for someone who knows nothing of that; and the number of
-    /// the event after. Nothing is lost or sent twice in between, since both are taken under one lock.
+    /// What came after `known`, or where the newest head stands for someone who knows nothing of that; and the number
+    /// of the event after. Nothing is lost or sent twice in between, since both are taken under one lock.
     pub(crate) fn begin(&self, known: Option<Position>) -> (VecDeque<Bytes>, u64) {
         let inner = self.lock();
         match known.and_then(|known| inner.after(known)) {

@@ -1,16 +1,16 @@
 //! What waits to be told to apps: events of topics they subscribed to, changed storage keys, timers that are due.
 //!
-//! Every instance has a [`Lane`], and from the first thing to do on one task ([`pump::pump`]) that takes from it and calls the
-//! guest, one delivery at a time.
-//! What the guest's handler returns from without an error is done. An error brings the same delivery again after a
-//! pause, a few times, and is then counted as dropped; a guest that does not know the method is not disturbed again.
+//! Every instance has a [`Lane`], and from the first thing to do on one task ([`pump::pump`]) that takes from it and
+//! calls the guest, one delivery at a time. What the guest's handler returns from without an error is done. An error
+//! brings the same delivery again after a pause, a few times, and is then counted as dropped; a guest that does not
+//! know the method is not disturbed again.
 //!
 //! Events and subscriptions outlive the instance: what an ended one had not taken is kept, for its app and user, and
 //! told to their next instance. So an event is told at least once, and carries an id to tell a second time by. A kill,
 //! an uninstallation and the loss of the permission `events` forget them. Timers and watches end with the instance.
 //!
-//! Queues are bounded. A full one refuses events of the host, by name ([`PublishError::Full`]): only the host can decide
-//! what may get lost. Timers and changes coalesce instead and need no queue.
+//! Queues are bounded. A full one refuses events of the host, by name ([`PublishError::Full`]): only the host can
+//! decide what may get lost. Timers and changes coalesce instead and need no queue.
 
 mod events;
 mod lane;

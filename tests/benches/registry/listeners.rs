@@ -25,9 +25,9 @@ struct Heard {
     newest: Instant,
 }
 
-/// Connects, then does as it is told: each line is the body of a kill. For each it tells how many bytes every listener got
-/// and after how many microseconds each had the last of them, counted from when the kill was accepted: when the answer
-/// came or the first listener heard of it, whichever was first.
+/// Connects, then does as it is told: each line is the body of a kill. For each it tells how many bytes every listener
+/// got and after how many microseconds each had the last of them, counted from when the kill was accepted: when the
+/// answer came or the first listener heard of it, whichever was first.
 #[tokio::main(flavor = "current_thread")]
 pub async fn listen() {
     LocalSet::new().run_until(run()).await;

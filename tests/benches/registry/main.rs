@@ -1,8 +1,9 @@
 //! The registry under load, each figure beside a baseline that was measured turn about with it: kills to ten thousand
-//! listeners beside plain axum server-sent events, telemetry of ten thousand devices, uploads beside hashing and writing.
+//! listeners beside plain axum server-sent events, telemetry of ten thousand devices, uploads beside hashing and
+//! writing.
 //!
-//! Server and listeners are processes of their own (this program, told its part by a variable), so that their memory and
-//! processor time are theirs alone. `MPKG_BENCH_LISTENERS` and `MPKG_BENCH_DEVICES` make a quick run of it.
+//! Server and listeners are processes of their own (this program, told its part by a variable), so that their memory
+//! and processor time are theirs alone. `MPKG_BENCH_LISTENERS` and `MPKG_BENCH_DEVICES` make a quick run of it.
 
 #![allow(
     missing_docs,

@@ -46,8 +46,8 @@ pub(crate) fn fetch(
         return Err(files::exists(&path).hint("Choose another name with --out, or pass --force."));
     }
 
-    // The newest roots, in which a stolen key may be revoked since the release was signed. They count because they begin
-    // with the trusted one, whoever sent them.
+    // The newest roots, in which a stolen key may be revoked since the release was signed. They count because they
+    // begin with the trusted one, whoever sent them.
     let bytes = remote.ask(client.roots(app.publisher))?;
     let newest = RootFile::parse(&bytes).map_err(|error| {
         let message = format!("the registry's root file of {} is refused: {error}", app.publisher);
@@ -63,7 +63,8 @@ pub(crate) fn fetch(
     let verified = verify_detached(package, &signature, &trust).map_err(|error| refused(&error))?;
     Floors::default().admit(&verified, roots::now()).map_err(|error| refused(&error))?;
     let said = verified.statement();
-    // A registry that answers with another app of the same publisher would have its users run what they did not ask for.
+    // A registry that answers with another app of the same publisher would have its users run what they did not ask
+    // for.
     if said.app_id != named.app.as_str() || said.release_seq != release.release.release_seq {
         let message = format!(
             "the registry sent {} release {} for {} release {}",

@@ -124,8 +124,8 @@ pub(crate) enum Stop {
     RollBack { to: Option<Which> },
 }
 
-/// Stops a rollout. A number is all that it takes; of an app, the one in charge is looked up. There is no second question
-/// and no version to match.
+/// Stops a rollout. A number is all that it takes; of an app, the one in charge is looked up. There is no second
+/// question and no version to match.
 pub(crate) fn stop(
     remote: &Remote,
     name: &RolloutName,

@@ -1,4 +1,5 @@
-//! Packages that are not launched. Rows stay for ever; one that was enabled again can be disabled again, in another row.
+//! Packages that are not launched. Rows stay for ever; one that was enabled again can be disabled again, in another
+//! row.
 
 use mpkg_manifest::AppId;
 use mpkg_package::Hash;

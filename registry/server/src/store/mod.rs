@@ -125,8 +125,8 @@ fn options(folder: &Path) -> SqliteConnectOptions {
         // What was acknowledged survives a power cut, not only a killed process.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        // 16 MiB of pages for each connection, and as many in the log before they are moved: telemetry comes in all over
-        // the tables.
+        // 16 MiB of pages for each connection, and as many in the log before they are moved: telemetry comes in all
+        // over the tables.
         .pragma("cache_size", "-16384")
         .pragma("wal_autocheckpoint", "4096")
         .busy_timeout(Duration::from_secs(10))
@@ -158,8 +158,8 @@ impl Store {
         match begin().await {
             Ok(tx) => Ok(tx),
             Err(error) => {
-                // A write that found no room ends its transaction behind the driver's back, and the connection is then of
-                // no more use, whatever room there is later.
+                // A write that found no room ends its transaction behind the driver's back, and the connection is then
+                // of no more use, whatever room there is later.
                 tracing::warn!(%error, "the database is opened again");
                 self.write.acquire().await?.close().await?;
                 begin().await

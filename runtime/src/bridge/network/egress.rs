@@ -47,8 +47,8 @@ const LOCAL: [&str; 14] = [
 const METADATA: [&str; 4] =
     ["metadata.google.internal", "metadata.goog", "instance-data.ec2.internal", "metadata.tencentyun.com"];
 
-/// Request headers that are the host's, as in the [Fetch standard](https://fetch.spec.whatwg.org/#forbidden-request-header):
-/// they frame the message, or say who asks.
+/// Request headers that are the host's, as in the [Fetch
+/// standard](https://fetch.spec.whatwg.org/#forbidden-request-header): they frame the message, or say who asks.
 const FORBIDDEN: [&str; 23] = [
     "accept-charset",
     "connection",

@@ -46,7 +46,7 @@ pub struct NetworkPolicy {
     /// ([`Limits::message_bytes`](crate::Limits::message_bytes)). Default 64 MiB.
     pub response_bytes: u64,
     /// From the call to the end of the answer of `network.fetch`, or to the headers of `network.open`. An app may ask
-    /// for less. Keep it below [`Policy::wall_per_call`](crate::Policy::wall_per_call), which ends the app. Default
+    /// for less. Keep it below [`Limits::wall_per_call`](crate::Limits::wall_per_call), which ends the app. Default
     /// 20 s.
     pub timeout: Duration,
     /// How long a server may send nothing while an app waits for its body. Default 15 s.
