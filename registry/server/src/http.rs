@@ -203,7 +203,7 @@ struct Guard {
 async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let (parts, body) = request.into_parts();
-    let (body, ended) = Watched::new(body);
+    let (body, ended) = Watched::watch(body);
     let mut request = Request::from_parts(parts, body);
     let mut response = match admit(&guard, &mut request).await {
         Ok(()) => next.run(request).await,

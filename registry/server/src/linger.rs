@@ -103,7 +103,7 @@ pub(crate) struct Watched {
 
 impl Watched {
     /// The body, and what becomes true at its end.
-    pub(crate) fn new(body: Body) -> (Body, Arc<AtomicBool>) {
+    pub(crate) fn watch(body: Body) -> (Body, Arc<AtomicBool>) {
         let ended = Arc::new(AtomicBool::new(body.is_end_stream()));
         (Body::new(Self { body, ended: Arc::clone(&ended) }), ended)
     }

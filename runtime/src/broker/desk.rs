@@ -361,7 +361,7 @@ impl Broker {
             StoredGrant { decision: StoredDecision::Revoked, scope: nothing, unix_ms: self.clock.now_ms() };
         self.settings.data.change(|records| {
             // Uninstalled meanwhile: nothing of it may stay.
-            if !records.installed(&app.app_id)?.is_some_and(|now| now.publisher == app.publisher) {
+            if records.installed(&app.app_id)?.is_none_or(|now| now.publisher != app.publisher) {
                 return Ok(());
             }
             records.set_grant(&of, permission, &grant)?;

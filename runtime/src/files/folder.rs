@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use cap_std::fs::{Dir, OpenOptions};
 use mpkg_manifest::PackagePath;
@@ -158,8 +158,7 @@ impl Folder {
         self.with(|contents| {
             let Ok(Entry { size, .. }) = contents.entry(path).cloned() else { return Ok(None) };
             let modified = contents.dir.symlink_metadata(path)?.modified().ok();
-            let since =
-                modified.and_then(|at| SystemTime::from(at.into_std()).duration_since(UNIX_EPOCH).ok());
+            let since = modified.and_then(|at| at.into_std().duration_since(UNIX_EPOCH).ok());
             let modified_ms = since.and_then(|since| u64::try_from(since.as_millis()).ok());
             Ok(Some(Stat { size, modified_ms }))
         })
