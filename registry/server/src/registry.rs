@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use mpkg_fleet::Position;
 use mpkg_package::{PublisherId, RootChain};
@@ -176,7 +176,8 @@ impl Registry {
 
     pub(crate) fn limit(&self, token: &str) -> Result<(), Refusal> {
         self.limiter.check_key(&token.to_owned()).map_err(|until| {
-            let wait = until.wait_time_from(DefaultClock::default().now());
+            // The limiter's own clock: a new one asks the processor what it is, slowly, and this is what a flood meets.
+            let wait = until.wait_time_from(self.limiter.clock().now());
             Refusal::TooMany { seconds: wait.as_secs() + 1 }
         })
     }

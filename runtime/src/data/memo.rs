@@ -1,7 +1,9 @@
 //! What launches read again and again. The database belongs to this process alone and changes in a few places, each of
 //! which lets go of all of it.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::grants::StoredGrant;
@@ -36,16 +38,7 @@ impl Memo {
         app_id: &str,
         read: impl FnOnce() -> Result<Option<Installed>, DataError>,
     ) -> Result<Option<Arc<Installed>>, DataError> {
-        let before = {
-            let kept = self.lock();
-            if let Some(app) = kept.installed.get(app_id) {
-                return Ok(Some(app.clone()));
-            }
-            kept.generation
-        };
-        let Some(app) = read()?.map(Arc::new) else { return Ok(None) };
-        self.keep(before, |kept| keep(&mut kept.installed, app_id.to_owned(), app.clone()));
-        Ok(Some(app))
+        self.look_up(app_id, |kept| &mut kept.installed, || Ok(read()?.map(Arc::new)))
     }
 
     pub(super) fn grants(
@@ -53,36 +46,44 @@ impl Memo {
         of: &Namespace,
         read: impl FnOnce() -> Result<Grants, DataError>,
     ) -> Result<Grants, DataError> {
+        Ok(self.look_up(of, |kept| &mut kept.grants, || read().map(Some))?.unwrap_or_default())
+    }
+
+    /// What is kept under a key, else what `read` finds. That is kept unless something has changed meanwhile: it may
+    /// have been read before that.
+    fn look_up<Q, K, V>(
+        &self,
+        key: &Q,
+        map: impl Fn(&mut Kept) -> &mut HashMap<K, V>,
+        read: impl FnOnce() -> Result<Option<V>, DataError>,
+    ) -> Result<Option<V>, DataError>
+    where
+        Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
+        K: Hash + Eq + Borrow<Q>,
+        V: Clone,
+    {
         let before = {
-            let kept = self.lock();
-            if let Some(grants) = kept.grants.get(of) {
-                return Ok(grants.clone());
+            let mut kept = self.lock();
+            if let Some(value) = map(&mut kept).get(key) {
+                return Ok(Some(value.clone()));
             }
             kept.generation
         };
-        let grants = read()?;
-        self.keep(before, |kept| keep(&mut kept.grants, of.clone(), grants.clone()));
-        Ok(grants)
-    }
-
-    /// Keeps what was read, unless something has changed since: it may have been read before that.
-    fn keep(&self, before: u64, put: impl FnOnce(&mut Kept)) {
+        let Some(value) = read()? else { return Ok(None) };
         let mut kept = self.lock();
         if kept.generation == before {
-            put(&mut kept);
+            let map = map(&mut kept);
+            if map.len() >= KEPT {
+                map.clear();
+            }
+            map.insert(key.to_owned(), value.clone());
         }
+        Ok(Some(value))
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn keep<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: V) {
-    if map.len() >= KEPT {
-        map.clear();
-    }
-    map.insert(key, value);
 }
 
 #[cfg(test)]
