@@ -130,7 +130,21 @@ impl Fleet {
         installed: Option<&ReleaseRef>,
         clock: Option<Time>,
     ) -> Decision {
-        let view = View {
+        decide(&self.view(app, clock), context, installed)
+    }
+
+    /// Why a release of an app must not be launched on this host; nothing if it may.
+    pub fn causes(&self, app: &AppId, context: &Context, release: &ReleaseRef) -> Vec<Cause> {
+        Judge { view: &self.view(app, None), context }.causes(release)
+    }
+
+    /// What kills do to a release of an app on this host, also to one that is neither offered nor installed.
+    pub fn effects(&self, app: &AppId, context: &Context, release: &ReleaseRef) -> Effects {
+        Judge { view: &self.view(app, None), context }.effects(release)
+    }
+
+    fn view<'a>(&'a self, app: &'a AppId, clock: Option<Time>) -> View<'a> {
+        View {
             app,
             state: self.app(app).map(|held| held.document()),
             kills: self.kills(),
@@ -138,8 +152,7 @@ impl Fleet {
             staleness: self.staleness(),
             age_s: self.age_s(clock),
             now: self.now(clock),
-        };
-        decide(&view, context, installed)
+        }
     }
 }
 

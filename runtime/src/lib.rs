@@ -47,6 +47,7 @@ mod stop;
 mod supervisor;
 mod sweep;
 mod trap;
+pub mod updates;
 mod wasi;
 
 pub use bridge::{Bridge, Caller, Lookup, NetworkPolicy, Resolve, ResolveFuture, Resolver, UserProfile};
