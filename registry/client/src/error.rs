@@ -40,6 +40,26 @@ pub enum ClientError {
         /// The most.
         limit: usize,
     },
+    /// Something in between answers in its place.
+    #[error("the registry is not there: status {status} without a reason")]
+    Away {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Less than was announced.
+    #[error("the answer ended after {found} of {wanted} bytes")]
+    Short {
+        /// Bytes that are there.
+        found: u64,
+        /// Bytes that there are to be.
+        wanted: u64,
+    },
+    /// The disk.
+    #[error("the package cannot be stored: {0}")]
+    Disk(#[source] std::io::Error),
+    /// A compressed package that is none.
+    #[error("the package cannot be unpacked: {0}")]
+    Damaged(#[source] std::io::Error),
     /// Other bytes than were asked for.
     #[error("the package is not the one that was asked for: it is {found}")]
     Package {
@@ -57,7 +77,7 @@ impl ClientError {
     /// Whether the same request may do better in a moment.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Network(_) => true,
+            Self::Network(_) | Self::Away { .. } | Self::Short { .. } => true,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 503),
             _ => false,
         }

@@ -206,6 +206,8 @@ pub(crate) async fn refusal(response: Response) -> ClientError {
         Ok(Envelope { error: Detail { code, message, hint } }) => {
             ClientError::Refused { status, code, message, hint }
         }
+        // A proxy whose registry is away for a moment says so in its own words.
+        Err(ClientError::Answer(_)) if matches!(status, 502..=504) => ClientError::Away { status },
         Err(ClientError::Answer(_)) => ClientError::Answer(format!("status {status} without a reason")),
         Err(error) => error,
     }

@@ -17,6 +17,9 @@ use crate::wire::{
     RolloutView, Status, TokenMade, TokenView, TrafficQuery,
 };
 
+/// The patch is not made yet.
+const MAKING: &str = "MPKG-P39";
+
 type Result<T> = std::result::Result<T, ClientError>;
 
 fn body(value: &impl Serialize) -> Body {
@@ -146,9 +149,29 @@ impl Client {
         if found != digest {
             return Err(ClientError::Package { found });
         }
-        let signature =
-            self.read(&["v1", "packages", &sha256, "signature"], mpkg_package::limits::BLOCK).await?;
+        let signature = self.signature(digest.sha256).await?;
         Ok((package, signature))
+    }
+
+    /// The detached signature of a package, for `mpkg_package::verify_detached`.
+    pub async fn signature(&self, sha256: Hash) -> Result<Vec<u8>> {
+        let sha256 = sha256.to_string();
+        self.read(&["v1", "packages", &sha256, "signature"], mpkg_package::limits::BLOCK).await
+    }
+
+    /// The patch that makes a package from another, for [`crate::delta::apply`]; none where the registry has none, or
+    /// has none in time. Nothing longer than the package itself is read.
+    pub async fn delta(&self, from: Hash, to: Digest) -> Result<Option<Vec<u8>>> {
+        let limit = usize::try_from(to.size).unwrap_or(usize::MAX).min(mpkg_package::limits::PACKAGE);
+        let (sha256, from) = (to.sha256.to_string(), from.to_string());
+        match self.read(&["v1", "packages", &sha256, "delta", &from], limit).await {
+            Ok(patch) => Ok(Some(patch)),
+            // Neither package nor patch, or a registry that knows no patches: the whole package is asked for next, and
+            // whatever is wrong is said then.
+            Err(ClientError::Refused { status: 404, .. }) => Ok(None),
+            Err(error) if error.code() == Some(MAKING) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The newest fleet head, for `Fleet::accept_head`.
