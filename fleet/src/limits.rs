@@ -30,6 +30,8 @@ pub const ALARMS: usize = 4;
 pub const EPOCH_BITS: u32 = 20;
 /// Steps of a rollout plan.
 pub const STEPS: usize = 32;
+/// Bytes of a state file: a head, and the states of some hundred apps.
+pub const STATE_FILE: usize = 64 << 20;
 /// Bytes of a telemetry batch.
 pub const BATCH: usize = 64 << 10;
 /// Rows of a telemetry batch.

@@ -253,4 +253,10 @@ pub const RULES: &[Rule] = &[
         "More failures than calls are no measurement, and would turn a vote.",
         "Count a call when it ends, and then its outcome.",
     ),
+    rule(
+        "MPKG-F80",
+        "A state file has the format that this version reads",
+        "A host must not guess what a file means that was made by another version.",
+        "Export the state again, with the version of mpkg that the host was built with.",
+    ),
 ];

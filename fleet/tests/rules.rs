@@ -12,6 +12,8 @@ use support::*;
 /// What a rule refuses: the rule's code, a name for the input, and the code and message it was refused with.
 type Case = (&'static str, &'static str, String);
 
+const STATE_FILE: &[u8] = br#"{"format": 2, "roots": "", "head": "", "apps": {}}"#;
+
 macro_rules! refused {
     ($result:expr) => {
         match $result {
@@ -268,6 +270,7 @@ fn rollouts() -> Vec<Case> {
         ("MPKG-F70", "257 rows", batch(&rows(&vec![row("{}"); 257]))),
         ("MPKG-F71", "more errors than calls", batch(&rows(&[row("{}"), row(r#"{"calls":1,"errors":2}"#)]))),
         ("MPKG-F71", "more beacons than launches", batch(&rows(&[row(r#"{"beacons":1}"#)]))),
+        ("MPKG-F80", "a state file of the future", refused!(StateFile::parse(STATE_FILE))),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::BASE32_NOPAD;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,6 +21,7 @@ const TRIES: u32 = 3;
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    authorization: Option<HeaderValue>,
 }
 
 /// Something with its version.
@@ -38,6 +39,12 @@ fn random() -> String {
     // Without randomness the key is a constant, which the registry refuses from the second change on.
     let _ = getrandom::fill(&mut bytes);
     BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 pub(crate) enum Body {
@@ -63,22 +70,20 @@ impl Client {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let mut headers = HeaderMap::new();
-        if let Some(token) = token {
-            let mut value =
-                HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
+        let authorization = token.map(bearer).transpose()?;
         // Whoever was first wins: any provider will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
-            .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(Duration::from_secs(60))
             .build()?;
-        Ok(Self { http, base })
+        Ok(Self { http, base, authorization })
+    }
+
+    /// The same registry with another token. Both share their connections.
+    pub fn with_token(&self, token: &str) -> Result<Self, ClientError> {
+        Ok(Self { authorization: Some(bearer(token)?), ..self.clone() })
     }
 
     /// The address of a route. Segments are escaped, so that none of them becomes two.
@@ -94,7 +99,11 @@ impl Client {
     }
 
     pub(crate) fn request(&self, method: Method, url: Url) -> reqwest::RequestBuilder {
-        self.http.request(method, url)
+        let request = self.http.request(method, url);
+        match &self.authorization {
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        }
     }
 
     /// Sends, again where nothing came back. That is safe for what only reads, and for changes by their key.

@@ -1,7 +1,21 @@
 //! Updates over the air: which release each app runs, and what is switched off, as a registry's signed state says.
+//!
+//! A host starts an [`Agent`] with the registry's address and pinned id, and needs no code of its own for updates, rollouts
+//! and kills. `docs/updates.md` tells how it goes about it.
 
+mod actor;
+mod agent;
 mod device;
+mod event;
+mod fetch;
+mod installs;
 mod orders;
+mod settings;
+mod tally;
+mod vault;
 
+pub use agent::{Agent, AgentError, STATE_FILE};
 pub use device::{Counted, Device, Offer, Shelf, Switch};
-pub use orders::Orders;
+pub use event::{AppStatus, Event, Paper, Status, Way};
+pub use orders::{Clock, Orders};
+pub use settings::Settings;

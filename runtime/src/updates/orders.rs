@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 const REFRESH: Duration = Duration::from_secs(5);
 
 /// Tells the time, or that it is not known.
-pub(crate) type Clock = Arc<dyn Fn() -> Option<Time> + Send + Sync>;
+pub type Clock = Arc<dyn Fn() -> Option<Time> + Send + Sync>;
 
 /// Standing orders: what is known of the fleet, and who this host is in it. A device keeps the newest ones and asks them
 /// about whatever it is about to do, so that what is not known to the one who made them is judged too: an instance of an

@@ -180,7 +180,8 @@ async fn a_connection_cut_at_every_chunk_is_made_again_from_there() {
 async fn what_is_there_is_not_asked_for_again() {
     let place = Place::new();
     let package = place.package.clone();
-    let server = Server::start(move |_, request| rest("", &package, request.from().unwrap(), usize::MAX)).await;
+    let server =
+        Server::start(move |_, request| rest("", &package, request.from().unwrap(), usize::MAX)).await;
     place.has(&place.package[..100_000]);
     server.get(&place).await.unwrap();
     assert_eq!(server.requests.lock().unwrap()[0].from(), Some(100_000));
@@ -210,7 +211,8 @@ async fn a_registry_that_knows_no_ranges_sends_it_again() {
     let place = Place::new();
     for encoding in ["", ZSTD] {
         let bytes = if encoding.is_empty() { place.package.clone() } else { place.compressed.clone() };
-        let server = Server::start(move |number, _| everything(encoding, &bytes, 30_000 + 40_000 * number)).await;
+        let server =
+            Server::start(move |number, _| everything(encoding, &bytes, 30_000 + 40_000 * number)).await;
         place.has(&place.package[..1_000]);
         server.get(&place).await.unwrap();
         std::fs::remove_file(&place.path).unwrap();
@@ -296,7 +298,8 @@ async fn nothing_that_a_lying_registry_sends_is_taken_for_the_package() {
         Box::new(move || everything(encoding, &bytes, usize::MAX)) as Box<dyn Fn() -> Does + Send>
     };
     let never = |headers: &'static str, bytes: Vec<u8>| {
-        Box::new(move || Does::NeverEnds(answer(200, headers, b""), bytes.clone())) as Box<dyn Fn() -> Does + Send>
+        Box::new(move || Does::NeverEnds(answer(200, headers, b""), bytes.clone()))
+            as Box<dyn Fn() -> Does + Send>
     };
     let part = |range: String| {
         let headers = format!("etag: \"1\"\r\ncontent-length: 1\r\n{range}");
@@ -327,7 +330,11 @@ async fn nothing_that_a_lying_registry_sends_is_taken_for_the_package() {
         ("two encodings", all("content-encoding: zstd, zstd\r\n", &place.compressed), answered),
         ("a part of nothing", part(String::new()), answered),
         ("another part", part(format!("content-range: bytes 999-999/{size}\r\n")), answered),
-        ("a part of something else", part(format!("content-range: bytes 1000-1000/{}\r\n", size + 1)), answered),
+        (
+            "a part of something else",
+            part(format!("content-range: bytes 1000-1000/{}\r\n", size + 1)),
+            answered,
+        ),
         ("a compressed part", part(format!("content-range: bytes 1000-1000/{size}\r\n{ZSTD}")), answered),
         ("a page", Box::new(|| Does::Answers(answer(404, "content-length: 2\r\n", b"no"))), answered),
     ];

@@ -124,7 +124,9 @@ impl TestRegistry {
 
     pub async fn restart_with(self, settings: impl FnOnce(Config) -> Config) -> Self {
         let Self { folder, admin, http, running, registry, .. } = self;
-        running.unwrap().stop().await;
+        if let Some(running) = running {
+            running.stop().await;
+        }
         drop(registry);
         let Opened { registry, first_token } = Registry::open(settings(config(folder.path()))).await.unwrap();
         assert_eq!(first_token, None);

@@ -1,0 +1,595 @@
+//! The one task that decides: documents in, orders and installations out.
+//!
+//! It waits for the disk and for nothing else: what takes longer runs beside it, so that a kill never waits for a download
+//! or for a registry that does not answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mpkg_fleet::{
+    AcceptError, Arm, Batch, Context, Fleet, Follow, KillId, Level, Outcome, Position, StreamEvent,
+};
+use mpkg_manifest::AppId;
+use mpkg_package::Hash;
+use mpkg_registry_client::{Client, ClientError};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::agent::{AgentError, Opened};
+use super::device::{Counted, Device};
+use super::event::{AppStatus, Event, Paper, Status};
+use super::fetch::{Papers, Wanted, documents, some_of};
+use super::installs::{Installing, Installs};
+use super::orders::Orders;
+use super::settings::Settings;
+use super::tally::Tally;
+use super::vault::{APPS, FLEET, TELEMETRY, Vault};
+use crate::data::DataError;
+
+/// Calls that wait for news at the same time.
+const ASKING: usize = 64;
+
+type Answer<T> = oneshot::Sender<T>;
+
+pub(crate) enum Message {
+    Stream(StreamEvent),
+    Lost(ClientError),
+    Want { app: AppId, answer: Answer<Result<(), AgentError>> },
+    Remove { app: AppId, answer: Answer<Result<(), AgentError>> },
+    Refresh { answer: Answer<()> },
+    Import { folder: PathBuf, papers: Papers, answer: Answer<()> },
+    Status { answer: Answer<Result<Status, AgentError>> },
+    Report { answer: Option<Answer<()>> },
+}
+
+/// What ran beside, and has ended.
+enum Done {
+    Fetched { wanted: Wanted, papers: Papers, error: Option<ClientError> },
+    Installed(Installing),
+    Reported { batch: Batch, outcome: Result<(), ClientError>, answer: Option<Answer<()>> },
+}
+
+pub(crate) struct Actor<D: Device> {
+    settings: Settings,
+    context: Arc<Context>,
+    vault: Vault,
+    device: Arc<D>,
+    fleet: Arc<Fleet>,
+    wanted: BTreeSet<AppId>,
+    events: broadcast::Sender<Event>,
+    reached: watch::Sender<Option<Position>>,
+    refresh: mpsc::Sender<oneshot::Sender<()>>,
+    asked: mpsc::Receiver<oneshot::Sender<()>>,
+    beside: JoinSet<Done>,
+    fetching: bool,
+    /// Something asked for another fetch while one was under way; with the roots.
+    fetch_again: Option<bool>,
+    /// When roots were last asked for because something could not be judged by those that are here.
+    roots_asked: Option<Instant>,
+    /// Who waits for the news that are being fetched.
+    waiting: Vec<Answer<()>>,
+    installs: Installs,
+    tally: Tally,
+    reporting: bool,
+    /// What is known is not on the disk, so nothing but what ends something is begun on its word.
+    unsaved: bool,
+    heard: Option<Instant>,
+    warned: BTreeSet<(AppId, KillId)>,
+    rejected: BTreeSet<(AppId, Hash)>,
+}
+
+/// What came of some documents.
+#[derive(Default)]
+struct Taken {
+    persist: bool,
+    killed: Vec<KillId>,
+    lifted: Vec<KillId>,
+    /// A refusal that newer roots may undo.
+    roots: bool,
+}
+
+impl<D: Device> Actor<D> {
+    /// Gives the position to follow from, too.
+    pub(crate) fn new(
+        settings: Settings,
+        opened: Opened,
+        device: Arc<D>,
+        events: broadcast::Sender<Event>,
+        reached: watch::Sender<Option<Position>>,
+    ) -> (Self, Option<Position>) {
+        let Opened { vault, fleet, wanted, telemetry } = opened;
+        let (refresh, asked) = mpsc::channel(ASKING);
+        let context = Arc::new(settings.context.clone());
+        let installs = Installs::new(&settings, vault.clone());
+        let actor = Self {
+            context,
+            vault,
+            device,
+            fleet: Arc::new(fleet),
+            wanted: wanted.into_iter().collect(),
+            events,
+            reached,
+            refresh,
+            asked,
+            beside: JoinSet::new(),
+            fetching: false,
+            fetch_again: None,
+            roots_asked: None,
+            waiting: Vec::new(),
+            installs,
+            tally: Tally::new(telemetry.as_deref()),
+            reporting: false,
+            unsaved: false,
+            heard: None,
+            warned: BTreeSet::new(),
+            rejected: BTreeSet::new(),
+            settings,
+        };
+        let known = actor.position();
+        (actor, known)
+    }
+
+    /// Obeys what is known from before.
+    pub(crate) async fn begin(mut self) -> Self {
+        self.device.obey(&self.orders(&self.fleet));
+        self.reached.send_replace(self.position());
+        self.settle().await;
+        self
+    }
+
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, stop: CancellationToken) {
+        let every = |period: Duration| {
+            let start = tokio::time::Instant::now() + some_of(period);
+            let mut interval = tokio::time::interval_at(start, period.max(Duration::from_millis(1)));
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        };
+        let mut look = every(self.settings.look_every);
+        let mut report = every(self.settings.report_every);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(message) = inbox.recv() => self.handle(message).await,
+                Some(done) = self.beside.join_next() => {
+                    if let Ok(done) = done {
+                        self.finish(done).await;
+                    }
+                }
+                Some(waiting) = self.asked.recv() => self.news(Some(waiting)),
+                _ = look.tick() => self.look().await,
+                _ = report.tick() => self.report(None).await,
+                else => break,
+            }
+        }
+        self.beside.shutdown().await;
+        self.count().await;
+        self.keep_tally().await;
+    }
+
+    fn tell(&self, event: Event) {
+        tracing::debug!(?event, unit = self.context.unit, "updates");
+        // Nobody has to listen.
+        let _ = self.events.send(event);
+    }
+
+    fn trouble(&self, error: &dyn std::fmt::Display) {
+        tracing::warn!(%error, "updates");
+        self.tell(Event::Trouble { message: error.to_string() });
+    }
+
+    fn position(&self) -> Option<Position> {
+        self.fleet.head().map(|head| Position { epoch: head.document().epoch, seq: head.document().seq })
+    }
+
+    fn orders(&self, fleet: &Arc<Fleet>) -> Arc<Orders> {
+        let (context, clock) = (self.context.clone(), self.settings.clock.clone());
+        Arc::new(Orders::new(fleet.clone(), context, clock, self.refresh.clone()))
+    }
+
+    /// Runs what waits for the disk on a thread for that.
+    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        tokio::task::spawn_blocking(work).await.ok()
+    }
+
+    async fn handle(&mut self, message: Message) {
+        match message {
+            Message::Stream(event) => self.streamed(event).await,
+            Message::Lost(error) => self.trouble(&error),
+            Message::Want { app, answer } => {
+                let new = self.wanted.insert(app.clone());
+                let kept = if new { self.keep_wanted().await } else { Ok(()) };
+                if kept.is_err() {
+                    self.wanted.remove(&app);
+                }
+                let _ = answer.send(kept.map_err(Into::into));
+                if new {
+                    self.fetch_missing();
+                    self.settle().await;
+                }
+            }
+            Message::Remove { app, answer } => {
+                let was = self.wanted.remove(&app);
+                let mut outcome = self.keep_wanted().await.map_err(AgentError::from);
+                if outcome.is_ok() {
+                    self.installs.forget(&app);
+                    outcome = self.device.remove(&app).await.map_err(Into::into);
+                } else if was {
+                    self.wanted.insert(app);
+                }
+                let _ = answer.send(outcome);
+            }
+            Message::Refresh { answer } => self.news(Some(answer)),
+            Message::Import { folder, papers, answer } => {
+                self.installs.folder(folder);
+                self.take_in(papers).await;
+                self.settle().await;
+                let _ = answer.send(());
+            }
+            Message::Status { answer } => {
+                let status = self.status().await;
+                let _ = answer.send(status.map_err(Into::into));
+            }
+            Message::Report { answer } => self.report(answer).await,
+        }
+    }
+
+    async fn finish(&mut self, done: Done) {
+        match done {
+            Done::Fetched { wanted, papers, error } => self.fetched(wanted, papers, error).await,
+            Done::Installed(installing) => {
+                for event in self.installs.ended(installing) {
+                    self.tell(event);
+                }
+                self.settle().await;
+            }
+            Done::Reported { batch, outcome, answer } => {
+                self.reporting = false;
+                match outcome {
+                    Ok(()) => {
+                        self.tally.acknowledge(&batch);
+                        self.tell(Event::Reported { rows: batch.reports.len() });
+                        self.keep_tally().await;
+                        // Until all is told.
+                        self.send(answer);
+                    }
+                    Err(error) => {
+                        self.trouble(&error);
+                        let _ = answer.map(|answer| answer.send(()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn streamed(&mut self, event: StreamEvent) {
+        self.heard = Some(Instant::now());
+        let follow = event.follow(self.position());
+        let papers: Papers = match event {
+            StreamEvent::Head { head, apps, .. } => {
+                let wanted = apps.into_iter().filter(|streamed| self.wanted.contains(&streamed.app));
+                let states =
+                    wanted.map(|streamed| (Paper::State { app: streamed.app }, streamed.state.into_bytes()));
+                std::iter::once((Paper::Head, head.into_bytes())).chain(states).collect()
+            }
+            StreamEvent::Stop { notice } => vec![(Paper::Stop, notice.into_bytes())],
+            StreamEvent::Roots { .. } => {
+                self.fetch(Wanted::Head { roots: true });
+                return;
+            }
+            StreamEvent::Heartbeat { .. } => Papers::new(),
+        };
+        let taken = self.take_in(papers).await;
+        if taken.roots && self.may_ask_for_roots() {
+            self.fetch(Wanted::Head { roots: true });
+        } else if matches!(follow, Follow::Fetch | Follow::ApplyAndFetch) {
+            self.fetch(Wanted::Head { roots: false });
+        } else {
+            self.fetch_missing();
+        }
+        self.settle().await;
+    }
+
+    async fn fetched(&mut self, wanted: Wanted, papers: Papers, error: Option<ClientError>) {
+        self.fetching = false;
+        if let Some(error) = error {
+            self.trouble(&error);
+        }
+        if !papers.is_empty() {
+            self.heard = Some(Instant::now());
+        }
+        let taken = self.take_in(papers).await;
+        if let Some(roots) = self.fetch_again.take() {
+            self.fetch(Wanted::Head { roots });
+        } else if taken.roots && self.may_ask_for_roots() {
+            self.fetch(Wanted::Head { roots: true });
+        } else if matches!(wanted, Wanted::Head { .. }) {
+            // Only after a head: a registry that never gives what its head names is not asked for ever.
+            self.fetch_missing();
+        }
+        if !self.fetching {
+            for waiting in self.waiting.drain(..) {
+                let _ = waiting.send(());
+            }
+        }
+        self.settle().await;
+    }
+
+    /// Newer roots may be what is missing. They are asked for now and again, and not at each document: one that nobody can
+    /// judge must not keep this host busy.
+    fn may_ask_for_roots(&mut self) -> bool {
+        let recently = self.roots_asked.is_some_and(|asked| asked.elapsed() < self.settings.look_every);
+        if !recently {
+            self.roots_asked = Some(Instant::now());
+        }
+        !recently
+    }
+
+    /// Fetches news, now or after what is being fetched, and answers when they are taken in.
+    fn news(&mut self, waiting: Option<Answer<()>>) {
+        if self.settings.registry.is_none() {
+            let _ = waiting.map(|waiting| waiting.send(()));
+            return;
+        }
+        self.waiting.extend(waiting);
+        self.fetch(Wanted::Head { roots: false });
+    }
+
+    /// Fetches the states that the head names and that are not here.
+    fn fetch_missing(&mut self) {
+        let missing = self.fleet.missing();
+        let apps: Vec<AppId> =
+            missing.into_iter().filter(|app| self.wanted.contains(*app)).cloned().collect();
+        if !apps.is_empty() {
+            self.fetch(Wanted::States(apps));
+        }
+    }
+
+    fn fetch(&mut self, wanted: Wanted) {
+        let Some(client) = self.settings.registry.clone() else { return };
+        if self.fetching {
+            let roots = wanted == (Wanted::Head { roots: true });
+            self.fetch_again = Some(self.fetch_again.unwrap_or(false) || roots);
+            return;
+        }
+        self.fetching = true;
+        let wanted = match wanted {
+            Wanted::Head { roots } => Wanted::Head { roots: roots || self.fleet.roots().is_none() },
+            states @ Wanted::States(_) => states,
+        };
+        // Whoever waits for an answer does not wait for others as well.
+        let wait = if self.waiting.is_empty() { some_of(self.settings.spread / 10) } else { Duration::ZERO };
+        self.beside.spawn(async move {
+            tokio::time::sleep(wait).await;
+            let (papers, error) = documents(&client, &wanted).await;
+            Done::Fetched { wanted, papers, error }
+        });
+    }
+
+    /// Takes documents in: kills are obeyed at once, everything else once it is on the disk.
+    async fn take_in(&mut self, papers: Papers) -> Taken {
+        let mut taken = Taken::default();
+        if papers.is_empty() {
+            return taken;
+        }
+        let mut next = (*self.fleet).clone();
+        for (paper, bytes) in papers {
+            let clock = (self.settings.clock)();
+            let outcome = match &paper {
+                Paper::Roots => next.accept_roots(&bytes),
+                Paper::Head => next.accept_head(&bytes, clock),
+                Paper::State { .. } => next.accept_app(&bytes, clock),
+                Paper::Stop => next.accept_stop(&bytes),
+            };
+            self.note(paper, outcome, &mut taken);
+        }
+        let next = Arc::new(next);
+        if !taken.killed.is_empty() {
+            // Before the disk is waited for: a power cut can make this host forget that it stopped something, and then it
+            // hears of it again.
+            let stopped = self.device.obey(&self.orders(&next));
+            self.tell(Event::Killed { kills: taken.killed.clone(), stopped });
+        }
+        if taken.persist {
+            self.fleet = next;
+            self.save().await;
+            if !self.unsaved {
+                self.device.obey(&self.orders(&self.fleet));
+            }
+            if !taken.lifted.is_empty() {
+                self.tell(Event::Lifted { kills: taken.lifted.clone() });
+            }
+        }
+        let position = self.position();
+        if *self.reached.borrow() != position {
+            self.reached.send_replace(position);
+            self.tell(Event::Head { at: position.unwrap_or_default() });
+        }
+        taken
+    }
+
+    fn note(&self, paper: Paper, outcome: Outcome, taken: &mut Taken) {
+        taken.persist |= outcome.must_persist();
+        if let Some(error) = &outcome.refused {
+            taken.roots |= matches!(
+                error,
+                AcceptError::NoRoot
+                    | AcceptError::Document(_)
+                    | AcceptError::RootExpired { .. }
+                    | AcceptError::Epoch { .. }
+            );
+            let (code, message, alarm) = (error.code(), error.to_string(), outcome.alarm);
+            if alarm {
+                tracing::error!(code, message, "the registry contradicts itself, or somebody has its key");
+            }
+            self.tell(Event::Refused { paper: paper.clone(), code, message, alarm });
+        }
+        for notice in outcome.notices {
+            self.tell(Event::Noticed { paper: paper.clone(), notice });
+        }
+        taken.killed.extend(outcome.killed);
+        taken.lifted.extend(outcome.lifted);
+    }
+
+    async fn save(&mut self) {
+        let (vault, fleet) = (self.vault.clone(), self.fleet.clone());
+        let saved = self.on_disk(move || vault.write(FLEET, &fleet.to_bytes())).await;
+        self.unsaved = !matches!(saved, Some(Ok(())));
+        if let Some(Err(error)) = saved {
+            self.trouble(&error);
+        }
+    }
+
+    async fn keep_wanted(&mut self) -> Result<(), DataError> {
+        let (vault, wanted) = (self.vault.clone(), self.wanted.clone());
+        let kept = self.on_disk(move || vault.write(APPS, &serde_json::to_vec(&wanted)?)).await;
+        kept.unwrap_or(Ok(()))
+    }
+
+    /// What changes by time alone, and what failed.
+    async fn look(&mut self) {
+        if self.unsaved {
+            self.save().await;
+        }
+        if !self.unsaved {
+            self.device.obey(&self.orders(&self.fleet));
+        }
+        self.settle().await;
+    }
+
+    /// Brings every app to what is decided.
+    async fn settle(&mut self) {
+        if self.unsaved {
+            return;
+        }
+        let orders = self.orders(&self.fleet);
+        for app in self.wanted.clone() {
+            if let Err(error) = self.settle_app(&orders, &app).await {
+                self.trouble(&error);
+            }
+        }
+    }
+
+    async fn settle_app(&mut self, orders: &Arc<Orders>, app: &AppId) -> Result<(), DataError> {
+        let (device, of) = (self.device.clone(), app.clone());
+        let Some(shelf) = self.on_disk(move || device.shelf(&of)).await else { return Ok(()) };
+        let shelf = shelf?;
+        let decision = orders.decide(app, shelf.current.as_ref());
+        self.warn(app, &decision.effects.warn, &decision.running.warn);
+        let Some(release) = decision.run else { return Ok(()) };
+        self.installs.only(app, release.package.sha256);
+        if shelf.rejects(&release) {
+            if self.rejected.insert((app.clone(), release.package.sha256)) {
+                self.tell(Event::Rejected { app: app.clone(), release });
+            }
+            return Ok(());
+        }
+        if shelf.ahead().is_some_and(|ahead| ahead.package == release.package) {
+            return Ok(());
+        }
+        if shelf.has(&release) {
+            tracing::debug!(app = app.as_str(), step = "switch", "updates");
+            if self.device.switch(app, &release, self.settings.switch).await? {
+                self.tell(Event::Switched { app: app.clone(), release });
+            }
+            return Ok(());
+        }
+        let Some(state) = self.fleet.app(app) else { return Ok(()) };
+        let publisher = state.document().publisher;
+        let offer = super::device::Offer { app: app.clone(), publisher, release: release.clone() };
+        // The first one of an app waits for nobody.
+        let wait = if shelf.current.is_some() { some_of(self.settings.spread) } else { Duration::ZERO };
+        if let Some(work) = self.installs.begin(offer, &shelf, self.device.clone(), wait) {
+            self.tell(Event::Fetching { app: app.clone(), release });
+            self.beside.spawn(async move { Done::Installed(work.await) });
+        }
+        Ok(())
+    }
+
+    fn warn(&mut self, app: &AppId, ahead: &[KillId], running: &[KillId]) {
+        for id in ahead.iter().chain(running) {
+            let Some(kill) = self.fleet.kills().get(*id).filter(|kill| kill.level == Level::Warn) else {
+                continue;
+            };
+            let reason = kill.reason.to_string();
+            if self.warned.insert((app.clone(), *id)) {
+                self.tell(Event::Warn { app: app.clone(), kill: *id, reason });
+            }
+        }
+    }
+
+    async fn status(&self) -> Result<Status, DataError> {
+        let orders = self.orders(&self.fleet);
+        let mut apps = BTreeMap::new();
+        for app in self.wanted.clone() {
+            let (device, of) = (self.device.clone(), app.clone());
+            let Some(shelf) = self.on_disk(move || device.shelf(&of)).await else { continue };
+            let shelf = shelf?;
+            let decision = orders.decide(&app, shelf.current.as_ref());
+            apps.insert(app, AppStatus { decision, shelf });
+        }
+        Ok(Status {
+            head: self.position(),
+            age_s: self.fleet.age_s((self.settings.clock)()),
+            heard: self.heard.map(|heard| heard.elapsed()),
+            unsaved: self.unsaved,
+            apps,
+        })
+    }
+
+    /// Takes in what the device counted.
+    async fn count(&mut self) {
+        let device = self.device.clone();
+        let Some(counted) = self.on_disk(move || device.counted()).await else { return };
+        let apps: BTreeSet<AppId> = counted.iter().map(|it: &Counted| it.app.clone()).collect();
+        let orders = self.orders(&self.fleet);
+        let mut arms: BTreeMap<AppId, Arm> = BTreeMap::new();
+        for app in apps {
+            let (device, of) = (self.device.clone(), app.clone());
+            let shelf = self.on_disk(move || device.shelf(&of)).await;
+            let current = shelf.and_then(Result::ok).and_then(|shelf| shelf.current);
+            arms.insert(app.clone(), orders.decide(&app, current.as_ref()).arm);
+        }
+        self.tally.count(counted, |app| arms.get(app).copied().unwrap_or(Arm::Neither));
+    }
+
+    async fn keep_tally(&mut self) {
+        if !std::mem::take(&mut self.tally.changed) {
+            return;
+        }
+        let (vault, bytes) = (self.vault.clone(), self.tally.to_bytes());
+        let kept = self.on_disk(move || vault.write(TELEMETRY, &bytes)).await;
+        if let Some(Err(error)) = kept {
+            self.tally.changed = true;
+            self.trouble(&error);
+        }
+    }
+
+    /// Counts, keeps that, and sends it.
+    async fn report(&mut self, answer: Option<Answer<()>>) {
+        self.count().await;
+        self.keep_tally().await;
+        self.send(answer);
+    }
+
+    fn send(&mut self, answer: Option<Answer<()>>) {
+        let next = self.settings.registry.clone().filter(|_| !self.reporting);
+        let Some((client, batch)) = next.zip(self.tally.batch()) else {
+            let _ = answer.map(|answer| answer.send(()));
+            return;
+        };
+        self.reporting = true;
+        self.beside.spawn(async move {
+            let outcome = send(&client, &batch).await;
+            Done::Reported { batch, outcome, answer }
+        });
+    }
+}
+
+async fn send(client: &Client, batch: &Batch) -> Result<(), ClientError> {
+    client.report(batch).await.map(|_| ())
+}
