@@ -1,5 +1,6 @@
 //! What can be typed. Arguments only: what the verbs do is in `commands`.
 
+mod airgap;
 mod fleet;
 mod keys;
 mod misc;
@@ -16,6 +17,7 @@ pub(crate) mod values;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use airgap::{FleetCommand, FleetExport};
 pub(crate) use fleet::{
     ApproveCommand, ApproveLift, ApproveRelease, ApproveRollout, AuditCommand, AuditList, AuditVerify,
     GoVerb, Kill, KillLevel, Lift, Status, TokenCommand, TokenCreate, TokenList, TokenRevoke, TokenRole,
@@ -111,6 +113,8 @@ pub(crate) enum Command {
     Kill(Box<Kill>),
     Lift(Lift),
     Status(Status),
+    #[command(subcommand)]
+    Fleet(FleetCommand),
     #[command(subcommand)]
     Approve(ApproveCommand),
     #[command(subcommand)]
