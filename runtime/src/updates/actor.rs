@@ -27,7 +27,7 @@ use super::fetch::{Papers, Wanted, some_of};
 use super::installs::{Installing, Installs};
 use super::orders::Orders;
 use super::settings::Settings;
-use super::tally::Tally;
+use super::unreported::Unreported;
 use super::vault::{APPS, Vault};
 use crate::data::DataError;
 
@@ -74,7 +74,7 @@ pub(crate) struct Actor<D: Device> {
     /// Who waits for the news that are being fetched.
     waiting: Vec<Answer<()>>,
     installs: Installs,
-    tally: Tally,
+    unreported: Unreported,
     reporting: bool,
     /// What is known is not on the disk, so nothing but what ends something is begun on its word.
     unsaved: bool,
@@ -122,7 +122,7 @@ impl<D: Device> Actor<D> {
             roots_asked: None,
             waiting: Vec::new(),
             installs,
-            tally: Tally::new(telemetry.as_deref()),
+            unreported: Unreported::new(telemetry.as_deref()),
             reporting: false,
             unsaved: false,
             heard: None,
@@ -169,7 +169,7 @@ impl<D: Device> Actor<D> {
         }
         self.beside.shutdown().await;
         self.count().await;
-        self.keep_tally().await;
+        self.keep_unreported().await;
     }
 
     fn tell(&self, event: Event) {

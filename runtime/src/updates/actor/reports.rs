@@ -25,17 +25,17 @@ impl<D: Device> Actor<D> {
             let current = shelf.and_then(Result::ok).and_then(|shelf| shelf.current);
             arms.insert(app.clone(), orders.decide(&app, current.as_ref()).arm);
         }
-        self.tally.count(counted, |app| arms.get(app).copied().unwrap_or(Arm::Neither));
+        self.unreported.count(counted, |app| arms.get(app).copied().unwrap_or(Arm::Neither));
     }
 
-    pub(super) async fn keep_tally(&mut self) {
-        if !std::mem::take(&mut self.tally.changed) {
+    pub(super) async fn keep_unreported(&mut self) {
+        if !std::mem::take(&mut self.unreported.changed) {
             return;
         }
-        let (vault, bytes) = (self.vault.clone(), self.tally.to_bytes());
+        let (vault, bytes) = (self.vault.clone(), self.unreported.to_bytes());
         let kept = self.on_disk(move || vault.write(TELEMETRY, &bytes)).await;
         if let Some(Err(error)) = kept {
-            self.tally.changed = true;
+            self.unreported.changed = true;
             self.trouble(&error);
         }
     }
@@ -43,13 +43,13 @@ impl<D: Device> Actor<D> {
     /// Counts, keeps that, and sends it.
     pub(super) async fn report(&mut self, answer: Option<Answer<()>>) {
         self.count().await;
-        self.keep_tally().await;
+        self.keep_unreported().await;
         self.send(answer);
     }
 
     fn send(&mut self, answer: Option<Answer<()>>) {
         let next = self.settings.registry.clone().filter(|_| !self.reporting);
-        let Some((client, batch)) = next.zip(self.tally.batch()) else {
+        let Some((client, batch)) = next.zip(self.unreported.batch()) else {
             let _ = answer.map(|answer| answer.send(()));
             return;
         };
@@ -69,16 +69,16 @@ impl<D: Device> Actor<D> {
         self.reporting = false;
         match outcome {
             Ok(()) => {
-                self.tally.acknowledge(&batch);
+                self.unreported.acknowledge(&batch);
                 self.tell(Event::Reported { rows: batch.reports.len() });
-                self.keep_tally().await;
+                self.keep_unreported().await;
                 // Until all is told.
                 self.send(answer);
             }
             Err(error) => {
                 // What it will never take must not keep back what comes after.
                 if error.code().is_some_and(|code| code.starts_with("MPKG-F7")) {
-                    self.tally.acknowledge(&batch);
+                    self.unreported.acknowledge(&batch);
                 }
                 self.trouble(&error);
                 let _ = answer.map(|answer| answer.send(()));
