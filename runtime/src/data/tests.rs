@@ -47,9 +47,9 @@ fn the_floor_outlives_the_app() {
         size: 1,
         manifest: "{}".into(),
     };
-    data.record_install(&app, Floors { root_version: 3, grant_version: 9 }).unwrap();
+    data.record_install(&app, Floors { root_version: 3, grant_version: 9 }, false).unwrap();
     // An installation that was decided upon at the same time does not lower them.
-    data.record_install(&app, Floors { root_version: 2, grant_version: 8 }).unwrap();
+    data.record_install(&app, Floors { root_version: 2, grant_version: 8 }, false).unwrap();
     data.kv_set(&namespace("ann"), "k", "1", 100).unwrap();
     data.record_uninstall(&app).unwrap();
     assert_eq!(data.floor("mp1x", "com.example.app").unwrap(), 7);

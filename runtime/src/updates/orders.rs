@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 const REFRESH: Duration = Duration::from_secs(5);
 
 /// Tells the time, or that it is not known.
-pub(crate) type Clock = Arc<dyn Fn() -> Option<Time> + Send + Sync>;
+pub type Clock = Arc<dyn Fn() -> Option<Time> + Send + Sync>;
 
 /// Standing orders: what is known of the fleet, and who this host is in it. A device keeps the newest ones and asks them
 /// about whatever it is about to do, so that what is not known to the one who made them is judged too: an instance of an
@@ -35,7 +35,9 @@ impl fmt::Debug for Orders {
 }
 
 impl Orders {
-    pub(crate) fn new(
+    /// Orders from what is known of the fleet. Whoever wants news sends a request through `refresh`, which is answered
+    /// when the device has been given newer orders, or dropped when there are none.
+    pub fn new(
         fleet: Arc<Fleet>,
         context: Arc<Context>,
         clock: Clock,
