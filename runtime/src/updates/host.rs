@@ -140,8 +140,8 @@ impl Device for Host {
         starts.settle(inner, app.as_str())?;
         let held = inner.data.releases(app.as_str())?;
         let here = inner.data.on_hand(app.as_str())?;
-        let releases =
-            held.iter().map(|held| Ok(held.installed.release()?.release)).collect::<Result<Vec<_>, _>>()?;
+        let releases = held.iter().map(|held| held.installed.release().map(|it| it.release));
+        let releases = releases.collect::<Result<Vec<_>, _>>()?;
         let find = |digest: &str| {
             releases.iter().find(|release| release.package.sha256.to_string() == digest).cloned()
         };
