@@ -131,7 +131,8 @@ impl Metrics {
     /// What telemetry tells of the calls. Each number only grows, and none is larger than the one that it is a part of.
     pub(crate) fn counters(&self) -> Counters {
         let [slow_500, slow_2000] = &self.slow;
-        let (failures, slow_2000) = (self.failures.load(Ordering::Relaxed), slow_2000.load(Ordering::Relaxed));
+        let (failures, slow_2000) =
+            (self.failures.load(Ordering::Relaxed), slow_2000.load(Ordering::Relaxed));
         let slow_500 = slow_500.load(Ordering::Relaxed);
         let calls = self.latency.snapshot().count();
         let slow_500 = slow_500.min(calls);

@@ -58,10 +58,7 @@ async fn a_spinning_guest_is_stopped_too() {
     registry.kill(Level::Stop, |_| {});
     host.obey(&registry.orders());
     let error = spinning.await.unwrap().unwrap_err();
-    assert!(
-        matches!(error, CallError::Stopped { reason: StopReason::SwitchedOff { .. }, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, CallError::Stopped { reason: StopReason::SwitchedOff { .. }, .. }), "{error}");
 }
 
 #[tokio::test]

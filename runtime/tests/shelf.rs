@@ -92,7 +92,8 @@ async fn an_app_stays_with_its_publisher_and_a_release_never_changes() {
     let (package, signature) = detached(&stranger);
     let error = Device::install(&*host, offer(&stranger), package, signature).await.unwrap_err();
     assert!(matches!(error, InstallError::OtherPublisher { .. }), "{error}");
-    let changed = Package { permissions: vec![], optional: vec![], component: common::wat(&[]), ..release(2) };
+    let changed =
+        Package { permissions: vec![], optional: vec![], component: common::wat(&[]), ..release(2) };
     let (package, signature) = detached(&changed);
     let error = Device::install(&*host, offer(&changed), package, signature).await.unwrap_err();
     assert!(matches!(error, InstallError::Changed { release_seq: 2, .. }), "{error}");
@@ -247,7 +248,8 @@ async fn what_runs_is_next_or_embedded_is_never_collected() {
     assert_eq!(sequences(&host), [1, 2]);
     let [first, second] = &host.releases(APP).unwrap()[..] else { panic!() };
     assert!(first.embedded && first.current && !first.next && !second.embedded && second.next);
-    let stranger = host.embed(Package { seed: 2, app_id: "com.example.b".into(), ..release(1) }.signed()).await;
+    let stranger =
+        host.embed(Package { seed: 2, app_id: "com.example.b".into(), ..release(1) }.signed()).await;
     assert!(matches!(stranger, Err(InstallError::Refused(_))), "{stranger:?}");
 }
 
@@ -303,7 +305,8 @@ async fn the_next_release_waits_while_it_must_not_run() {
 async fn a_prepared_release_is_compiled_before_it_runs() {
     let host = host();
     switched(&host, &release(1)).await;
-    let second = shelve(&*host, &Package { code: 2, component: common::wat(&["storage", "log"]), ..release(2) }).await;
+    let second =
+        shelve(&*host, &Package { code: 2, component: common::wat(&["storage", "log"]), ..release(2) }).await;
     let before = files(&host, "native");
     Device::prepare(&*host, &app(), &second).await;
     assert!(files(&host, "native") > before);

@@ -124,7 +124,10 @@ async fn then_the_embedded_one_and_then_none_until_another_is_offered() {
         fails(&host, 1).await;
     }
     let error = host.launch(APP, "ann").await.unwrap_err();
-    assert!(matches!(&error, LaunchError::Quarantined { reason, .. } if reason.contains("crashed")), "{error}");
+    assert!(
+        matches!(&error, LaunchError::Quarantined { reason, .. } if reason.contains("crashed")),
+        "{error}"
+    );
     assert_eq!((error.code(), rejected(&host).len()), ("MPKG-H43", 3));
     assert!(!offered(&host, &release(2)).await);
     assert_eq!(host.launch(APP, "ann").await.unwrap_err().code(), "MPKG-H43");

@@ -4,8 +4,8 @@
 use super::check::{At, Check, Known, Unknown};
 use crate::codes;
 use crate::manifest::{
-    ABI, MAX_LIMIT_MS, MAX_MEMORY_BYTES, MAX_MESSAGE_BYTES, MAX_QUOTA_BYTES,
-    MAX_STORAGE_SCHEMA, WASM_PAGE_BYTES,
+    ABI, MAX_LIMIT_MS, MAX_MEMORY_BYTES, MAX_MESSAGE_BYTES, MAX_QUOTA_BYTES, MAX_STORAGE_SCHEMA,
+    WASM_PAGE_BYTES,
 };
 use crate::path::PackagePath;
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use mpkg_fleet::{Position, Revoked, Standing as Age};
-use mpkg_manifest::permission::{self, Risk};
 use mpkg_manifest::PermissionSet;
+use mpkg_manifest::permission::{self, Risk};
 
 use super::Declared;
 use super::clock::Clock;

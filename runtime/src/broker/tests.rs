@@ -11,7 +11,9 @@ use tokio::runtime::Handle;
 use super::desk::{Asked, Broker, Settings};
 use super::standing::{Standing, Term, Verdict};
 use super::{Declared, Permissions, Subject};
-use crate::data::{AppRelease, AuditOutcome, Data, Decider, Installed, Namespace, StoredDecision, StoredGrant};
+use crate::data::{
+    AppRelease, AuditOutcome, Data, Decider, Installed, Namespace, StoredDecision, StoredGrant,
+};
 use crate::policy::Policy;
 use crate::provider::{Decision, DecisionFuture, PermissionProvider, PermissionRequest};
 use crate::rpc::Denial;

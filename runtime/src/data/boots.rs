@@ -91,8 +91,7 @@ impl Boots {
     /// Whether there is anything that the app might go back to from it.
     pub(crate) fn has_other(&self, release: &str) -> bool {
         let good = |(other, starts): (&String, &Starts)| other != release && starts.good && !starts.rejected;
-        self.embedded.as_ref().is_some_and(|embedded| embedded != release)
-            || self.releases.iter().any(good)
+        self.embedded.as_ref().is_some_and(|embedded| embedded != release) || self.releases.iter().any(good)
     }
 
     /// Whether a release has failed as often as it may.
@@ -139,12 +138,7 @@ impl Boots {
 
     /// Decides about the release that is to run. Only what is `usable` can take its place. Where there is no way back an
     /// app is given up only if somebody is there to offer another release.
-    pub(crate) fn judge(
-        &mut self,
-        current: &str,
-        attended: bool,
-        usable: impl Fn(&str) -> bool,
-    ) -> Verdict {
+    pub(crate) fn judge(&mut self, current: &str, attended: bool, usable: impl Fn(&str) -> bool) -> Verdict {
         if !self.is_due(current) {
             return Verdict::Stay;
         }
@@ -163,7 +157,10 @@ impl Boots {
             None if attended && self.quarantine.is_none() => {
                 let starts = self.of(current);
                 starts.rejected = true;
-                let reason = format!("it ended {} times before it was up, the last time because {}", starts.abnormal, starts.why);
+                let reason = format!(
+                    "it ended {} times before it was up, the last time because {}",
+                    starts.abnormal, starts.why
+                );
                 self.quarantine = Some(reason);
                 Verdict::Quarantine
             }
@@ -306,7 +303,11 @@ mod tests {
         }
         fail(&mut boots, "4", 3);
         let gone = |release: &str| release != "3";
-        assert_eq!(boots.judge("4", true, gone), Verdict::Back("1".into()), "what is not here is passed over");
+        assert_eq!(
+            boots.judge("4", true, gone),
+            Verdict::Back("1".into()),
+            "what is not here is passed over"
+        );
     }
 
     #[test]

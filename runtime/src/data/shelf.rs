@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mpkg_fleet::ReleaseRef;
 use mpkg_manifest::{AppId, Manifest};
 use mpkg_package::{Digest, Floors, Hash};
-use redb::{ReadableDatabase, ReadableTable, ReadTransaction, TableDefinition};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use super::boots::{Boots, Verdict};

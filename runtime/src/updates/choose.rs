@@ -114,11 +114,7 @@ async fn change(inner: &Arc<Inner>, life: &Arc<Life>) -> Result<Arc<Installed>, 
 }
 
 /// Puts the next release in the current one's place, unless the orders do not let it run.
-async fn turn(
-    inner: &Arc<Inner>,
-    app_id: &str,
-    next: String,
-) -> Result<Result<(), DataError>, LaunchError> {
+async fn turn(inner: &Arc<Inner>, app_id: &str, next: String) -> Result<Result<(), DataError>, LaunchError> {
     let app_id = app_id.to_owned();
     blocking(inner, move |inner| inner.data.turn(&app_id, &next, |it| inner.orders.allow(it))).await
 }

@@ -38,9 +38,7 @@ impl InForce {
         let Some(cause) = orders.causes(&it.app, &it.release).into_iter().next() else { return Ok(()) };
         let (app_id, version) = (it.app.to_string(), it.release.version.to_string());
         Err(match cause {
-            Cause::Killed(kill) => {
-                LaunchError::Killed { app_id, version, kill, reason: orders.why(kill) }
-            }
+            Cause::Killed(kill) => LaunchError::Killed { app_id, version, kill, reason: orders.why(kill) },
             cause => LaunchError::NotAllowed { app_id, version, cause },
         })
     }

@@ -207,7 +207,7 @@ impl Device for Host {
         let inner = &self.inner;
         let _shelving = lock(inner);
         let mut held = inner.data.all_held()?;
-        held.sort_by_key(|held| held.since_ms);
+        held.sort_by_key(|held| (held.since_ms, held.installed.release_seq));
         let mut left: u64 = held.iter().map(|held| held.installed.size).sum();
         let mut of_app: HashMap<&str, usize> = HashMap::new();
         for held in &held {

@@ -179,7 +179,9 @@ impl Starts {
     pub(crate) fn refused(&self, life: &Life, error: &LaunchError) {
         let Some(chosen) = life.trial.chosen() else { return };
         match error {
-            LaunchError::Unusable { .. } | LaunchError::NotProvided { .. } | LaunchError::OverPolicy { .. } => {
+            LaunchError::Unusable { .. }
+            | LaunchError::NotProvided { .. }
+            | LaunchError::OverPolicy { .. } => {
                 self.tally.count(&chosen.release, |counters| counters.launches += 1);
                 if chosen.attended {
                     self.push(life, chosen, Outcome::Failed(error.to_string()));
@@ -275,10 +277,19 @@ impl Starts {
                 let (app, release_seq) = (&rejected.app_id, rejected.release_seq);
                 match verdict {
                     Verdict::Back(to) => {
-                        tracing::warn!(app, release_seq, to, "a release failed to start too often; going back");
+                        tracing::warn!(
+                            app,
+                            release_seq,
+                            to,
+                            "a release failed to start too often; going back"
+                        );
                     }
                     Verdict::Quarantine | Verdict::Stay => {
-                        tracing::error!(app, release_seq, "a release failed to start too often; it is not started any more");
+                        tracing::error!(
+                            app,
+                            release_seq,
+                            "a release failed to start too often; it is not started any more"
+                        );
                     }
                 }
                 if let Ok(it) = rejected.release() {

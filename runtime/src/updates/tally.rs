@@ -26,10 +26,7 @@ struct Counts {
 impl Counts {
     fn of(&mut self, it: &Arc<AppRelease>) -> &mut Counters {
         let releases = self.ended.entry(it.app.clone()).or_default();
-        &mut releases
-            .entry(it.release.release_seq)
-            .or_insert_with(|| (it.clone(), Counters::default()))
-            .1
+        &mut releases.entry(it.release.release_seq).or_insert_with(|| (it.clone(), Counters::default())).1
     }
 }
 
