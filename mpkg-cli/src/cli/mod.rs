@@ -17,6 +17,8 @@ pub(crate) mod values;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(feature = "run")]
+pub(crate) use airgap::FleetImport;
 pub(crate) use airgap::{FleetCommand, FleetExport};
 pub(crate) use fleet::{
     ApproveCommand, ApproveLift, ApproveRelease, ApproveRollout, AuditCommand, AuditList, AuditVerify,
