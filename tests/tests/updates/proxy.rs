@@ -113,7 +113,7 @@ async fn pass(State(between): State<Between>, request: Request) -> Response {
     };
     match (between.lie)(&path, &bytes) {
         Answer::Honest => response.body(Body::from(bytes)).unwrap(),
-        Answer::Body(bytes) => response.status(200).body(Body::from(bytes)).unwrap(),
+        Answer::Body(bytes) => Response::new(Body::from(bytes)),
         Answer::Endless => {
             let chunk = axum::body::Bytes::from(vec![0x20; 64 << 10]);
             let endless = futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));
