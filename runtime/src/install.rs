@@ -100,7 +100,7 @@ fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
         let (app_id, offered) = (app.app_id, app.release_seq);
         return Err(InstallError::Rollback { app_id, offered, floor });
     }
-    let floors = admit(inner, &verified, &app)?;
+    let floors = admit(inner, &verified, &app, false)?;
     write_file(&inner.data.package_path(&app.digest), &[verified.package()])?;
     // Who watches over this host may want to go back to what was there.
     let keep = inner.orders.any();
@@ -131,9 +131,19 @@ pub(crate) fn describe(verified: &Verified) -> Result<Installed, InstallError> {
     })
 }
 
-/// The trust floors after a package, if they admit it.
-pub(crate) fn admit(inner: &Inner, verified: &Verified, app: &Installed) -> Result<Floors, InstallError> {
-    let floors = inner.data.trust_floors(&app.publisher, &app.app_id)?;
+/// The trust floors after a package, if they admit it. `back` tells that it may be older than one that was here: then the
+/// floor of the grant, which grows from release to release, does not hold, and that of the root, which throws keys out,
+/// does.
+pub(crate) fn admit(
+    inner: &Inner,
+    verified: &Verified,
+    app: &Installed,
+    back: bool,
+) -> Result<Floors, InstallError> {
+    let mut floors = inner.data.trust_floors(&app.publisher, &app.app_id)?;
+    if back {
+        floors.grant_version = 0;
+    }
     floors.admit(verified, now()).map_err(|error| InstallError::Refused(Box::new(error)))
 }
 

@@ -9,7 +9,9 @@ use common::{APP, Package, TestHost, call, host};
 use miniapp_runtime::updates::{Device, Switch};
 use miniapp_runtime::{Host, InstallError};
 use mpkg_fleet::{Level, ReleaseRef};
-use mpkg_manifest::AppId;
+use mpkg_manifest::{AppId, Manifest, PermissionSet};
+use mpkg_package::root::{Draft, RootChain, RootFile};
+use mpkg_package::{Grant, Root, SignedGrant, Signing, Time, sign_with};
 use serde_json::json;
 
 fn app() -> AppId {
@@ -186,6 +188,49 @@ async fn going_back_gives_back_what_was_stored() {
     assert_eq!(stored("k").await, json!(null));
     switched(&host, &with_schema(1, 1)).await;
     assert_eq!(stored("k").await, json!(null), "an uninstallation forgets the snapshots");
+}
+
+#[tokio::test]
+async fn a_host_that_has_only_the_newer_release_can_go_back() {
+    let host = host();
+    switched(&host, &release(2)).await;
+    host.launch(APP, "ann").await.unwrap();
+    switched(&host, &release(1)).await;
+    host.launch(APP, "ann").await.unwrap();
+    assert_eq!(current(&host), Some(1));
+}
+
+/// Keys that were thrown out since sign nothing that comes anew, whoever offers it.
+#[tokio::test]
+async fn an_older_root_is_refused_over_the_air_too() {
+    let host = host();
+    let first = RootChain::first(Root::single(&common::key(1).public())).unwrap();
+    let mut file = RootFile::new(first);
+    file.propose(Draft::after(file.chain().last()).build().unwrap()).unwrap();
+    file.sign(&common::key(1)).unwrap();
+    let (package, roots) = (release(2), file.chain().clone());
+    let unsigned = package.unsigned();
+    let grant = Grant {
+        app_id: APP.to_owned(),
+        publisher: roots.publisher(),
+        version: 1,
+        permissions: offered_permissions(&unsigned),
+    };
+    let mut grant = SignedGrant::new(grant).unwrap();
+    grant.sign(&common::key(1), &roots).unwrap();
+    let created = Time::from_unix(1_767_225_600).unwrap();
+    let with = Signing { roots: &roots, grant: Some(&grant), before: None, created };
+    let signature = sign_with(&unsigned, &common::key(1), &with).unwrap().detached();
+    Device::install(&*host, offer(&package), unsigned, signature).await.unwrap();
+    let (older, signature) = detached(&release(1));
+    let error = Device::install(&*host, offer(&release(1)), older, signature).await.unwrap_err();
+    assert!(matches!(&error, InstallError::Refused(error) if error.code() == "MPKG-R18"), "{error}");
+}
+
+/// What its manifest declares.
+fn offered_permissions(unsigned: &[u8]) -> PermissionSet {
+    let container = mpkg_package::container::read(unsigned).unwrap();
+    serde_json::from_slice::<Manifest>(container.manifest()).unwrap().permissions()
 }
 
 #[tokio::test]

@@ -80,8 +80,8 @@ impl Host {
     /// elsewhere do not start goes back to it. It is what runs if nothing else is installed. To be called whenever the host
     /// starts; a package of the same app that was embedded before is an ordinary one from then on.
     ///
-    /// It must come from a publisher that this host trusts, or that the fleet's state names for the app. The host's
-    /// sequence floor does not hold for it, the floors for roots and grants do.
+    /// It must come from a publisher that this host trusts, or that the fleet's state names for the app. It may be older
+    /// than what was installed; its root may not be older than the newest that this host has seen of the publisher.
     ///
     /// # Errors
     /// [`InstallError`]; nothing has changed then.
@@ -114,7 +114,7 @@ fn embed(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
         None
     } else {
         check_succession(inner, &app)?;
-        let floors = admit(inner, &verified, &app)?;
+        let floors = admit(inner, &verified, &app, true)?;
         write_file(&inner.data.package_path(&app.digest), &[verified.package()])?;
         Some(floors)
     };
@@ -250,8 +250,9 @@ impl Device for Host {
 
 /// Verifies a package that was offered over the air and puts it on the shelf.
 ///
-/// The host's own floor for sequences does not hold here: the fleet's state has the right to go back, down to its signed
-/// `min_seq`, and the publisher has signed every release.
+/// The host's own floors for sequences and grants do not hold here: the fleet's state has the right to go back, down to its
+/// signed `min_seq`, and the publisher has signed every release and every grant. With them a host that first met the newer
+/// release could never follow a rollback.
 fn shelve(inner: &Inner, offer: &Offer, package: Vec<u8>, signature: &[u8]) -> Result<(), InstallError> {
     let signature = (!signature.is_empty()).then_some(signature);
     let verified = verify(package, signature, &[Trust::publisher(offer.publisher)])?;
@@ -270,7 +271,7 @@ fn shelve(inner: &Inner, offer: &Offer, package: Vec<u8>, signature: &[u8]) -> R
     let app = describe(&verified)?;
     let _shelving = lock(inner);
     check_succession(inner, &app)?;
-    let floors = admit(inner, &verified, &app)?;
+    let floors = admit(inner, &verified, &app, true)?;
     let path = inner.data.package_path(&app.digest);
     if !is_whole(&path, &app) {
         write_file(&path, &[verified.package()])?;

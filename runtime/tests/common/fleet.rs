@@ -62,7 +62,7 @@ impl Registry {
         let kill = Kill { level, scope: about, reason, issued: time(0), nonce: self.kills };
         let id = kill.id();
         let outcome = self.fleet.accept_stop(&signed(StopNotice { issued: time(0), kills: vec![kill] }));
-        assert!(outcome.changed, "{outcome:?}");
+        assert_eq!(outcome.killed, [id], "{outcome:?}");
         id
     }
 

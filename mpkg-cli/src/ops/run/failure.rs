@@ -40,7 +40,10 @@ pub(super) fn launch(error: &LaunchError) -> Failure {
     let exit = match error {
         LaunchError::PermissionDenied { .. }
         | LaunchError::NotProvided { .. }
-        | LaunchError::OverPolicy { .. } => Exit::Refused,
+        | LaunchError::OverPolicy { .. }
+        | LaunchError::Killed { .. }
+        | LaunchError::NotAllowed { .. }
+        | LaunchError::Quarantined { .. } => Exit::Refused,
         _ => Exit::Failed,
     };
     let message = match error {
