@@ -38,8 +38,8 @@ const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 pub struct Registry {
     pub(crate) config: Config,
     pub(crate) store: Store,
-    pub(crate) keys: Keys,
-    pub(crate) roots: RwLock<RootChain>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) roots: Arc<RwLock<RootChain>>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) intake: Intake,
     pub(crate) metrics: Metrics,
@@ -68,12 +68,17 @@ impl Registry {
         let lock = lock(folder)?;
         let (keys, roots) = Keys::open(folder)?;
         let store = Store::open(folder).await?;
+        let roots = match store.roots().await? {
+            Some(database) => keys.settle(roots, database)?,
+            None => roots,
+        };
+        store.keep_roots(&roots).await?;
         let quota = Quota::per_second(NonZeroU32::new(config.requests_per_second).unwrap_or(NonZeroU32::MIN));
         let (intake, batches) = Intake::new();
         let registry = Arc::new(Self {
             store,
-            keys,
-            roots: RwLock::new(roots),
+            keys: Arc::new(keys),
+            roots: Arc::new(RwLock::new(roots)),
             hub: Arc::new(Hub::new()),
             intake,
             metrics: Metrics::default(),

@@ -18,6 +18,8 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use data_encoding::BASE64;
+use mpkg_package::RootChain;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
@@ -167,10 +169,31 @@ impl Store {
         }
     }
 
+    /// The registry's roots, which a change of them has here first. None before the first start has put them here.
+    pub(crate) async fn roots(&self) -> Result<Option<RootChain>, sqlx::Error> {
+        let Some(text) = meta(&mut *self.read.acquire().await?, ROOTS).await? else { return Ok(None) };
+        let bytes = BASE64.decode(text.as_bytes()).map_err(|_| damaged("root chain"))?;
+        RootChain::parse(&bytes).map(Some).map_err(|_| damaged("root chain"))
+    }
+
+    /// Keeps the roots that a start has found.
+    pub(crate) async fn keep_roots(&self, chain: &RootChain) -> Result<(), sqlx::Error> {
+        let mut tx = self.begin().await?;
+        set_roots(&mut tx, chain).await?;
+        tx.commit().await
+    }
+
     pub(crate) async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+const ROOTS: &str = "roots";
+
+/// Keeps the registry's roots.
+pub(crate) async fn set_roots(db: &mut Db, chain: &RootChain) -> Result<(), sqlx::Error> {
+    set_meta(db, ROOTS, &BASE64.encode(&chain.to_bytes())).await
 }
 
 /// A named value.
