@@ -136,7 +136,7 @@ impl<'a> Change<'a> {
     /// reach hosts minutes later only.
     pub(crate) async fn commit(self) -> Result<(), Failure> {
         let Self { registry, tx, events, revoked, roots, order, .. } = self;
-        let hub = Arc::clone(&registry.hub);
+        let (hub, callers) = (Arc::clone(&registry.hub), Arc::clone(&registry.callers));
         let (kept, keys) = (Arc::clone(&registry.roots), Arc::clone(&registry.keys));
         let committed = tokio::spawn(async move {
             tx.commit().await?;
@@ -147,6 +147,7 @@ impl<'a> Change<'a> {
             }
             hub.publish(&events);
             if let Some(token) = revoked {
+                callers.forget(&token);
                 hub.revoke(&token);
             }
             drop(order);

@@ -9,10 +9,12 @@
 mod audit;
 mod auth;
 mod call;
+mod callers;
 mod change;
 mod clock;
 mod config;
 mod failure;
+mod fold;
 mod gates;
 mod http;
 mod intake;

@@ -13,6 +13,7 @@ pub(crate) mod people;
 pub(crate) mod releases;
 pub(crate) mod retention;
 pub(crate) mod rollouts;
+pub(crate) mod telemetry;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use thiserror::Error;
+
+use crate::intake::Journal;
 
 pub(crate) use apps::{AppRow, PublisherRow};
 pub use backup::{BackupError, backup, restore};
@@ -131,6 +134,9 @@ fn options(folder: &Path) -> SqliteConnectOptions {
         // over the tables.
         .pragma("cache_size", "-16384")
         .pragma("wal_autocheckpoint", "4096")
+        // Telemetry reads as many rows at once; with fewer places the database's thread and ours wake each other up for
+        // every few of them.
+        .row_buffer_size(1_024)
         .busy_timeout(Duration::from_secs(10))
 }
 
@@ -139,7 +145,10 @@ fn migrations() -> Migrator {
         let sql = sqlx::SqlStr::from_static(sql);
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations(vec![step(1, "first", include_str!("schema.sql"))])
+    Migrator::with_migrations(vec![
+        step(1, "first", include_str!("schema.sql")),
+        step(2, "telemetry", include_str!("telemetry.sql")),
+    ])
 }
 
 impl Store {
@@ -167,6 +176,12 @@ impl Store {
                 begin().await
             }
         }
+    }
+
+    /// The telemetry that was acknowledged and is not counted yet.
+    pub(crate) async fn journal(&self) -> Result<Journal, sqlx::Error> {
+        let (last, rows) = telemetry::journal(&mut *self.read.acquire().await?).await?;
+        Ok(Journal { last, rows })
     }
 
     /// The registry's roots, which a change of them has here first. None before the first start has put them here.
@@ -204,4 +219,40 @@ pub(crate) async fn meta(db: &mut Db, name: &str) -> Result<Option<String>, sqlx
 pub(crate) async fn set_meta(db: &mut Db, name: &str, value: &str) -> Result<(), sqlx::Error> {
     let sql = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     sqlx::query(sql).bind(name).bind(value).execute(db).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use mpkg_fleet::{Arm, Counters};
+    use sqlx::Row;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn telemetry_of_the_first_schema_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = SqlitePoolOptions::new().connect_with(options(folder.path())).await.unwrap();
+        let first = migrations().iter().next().unwrap().clone();
+        Migrator::with_migrations(vec![first]).run(&pool).await.unwrap();
+        let sql =
+            "INSERT INTO counters VALUES ('org.example.app', 7, ?, 'b', 1, 9, 8, 7, 6, 5, 4, 3, 2, 1, 1000)";
+        for device in ["d1", "d2"] {
+            sqlx::query(sql).bind(device).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+
+        let store = Store::open(folder.path()).await.unwrap();
+        let mut db = store.read.acquire().await.unwrap();
+        let rows = sqlx::query("SELECT * FROM counters ORDER BY device").fetch_all(&mut *db).await.unwrap();
+        let expected: Counters = [9, 8, 7, 6, 5, 4, 3, 2, 1].into();
+        for (row, device) in rows.iter().zip(["d1", "d2"]) {
+            assert_eq!(row.get::<&str, _>("device"), device);
+            assert_eq!(telemetry::arm(row.get("arm")), Arm::Control);
+            assert_eq!(telemetry::counters(row.get("counters")).unwrap(), expected);
+            assert_eq!((row.get::<i64, _>("release_seq"), row.get::<i64, _>("at")), (7, 1_000));
+        }
+        assert_eq!(rows.len(), 2);
+        drop(db);
+        store.close().await;
+    }
 }
