@@ -331,7 +331,8 @@ async fn rotate_away(caller: Caller, pem: String, newest: Arc<AtomicU32>) {
         draft.expires = Time::from_unix(4_000_000_000 + i64::from(version));
         file.propose(draft.build().unwrap()).unwrap();
         file.sign(&root_key).unwrap();
-        let change = caller.change("/v1/state/roots", &format!("roots-{version}"), file.to_bytes());
+        let key = format!("roots-{version}");
+        let change = caller.change("/v1/state/roots", &key, file.to_bytes());
         let Some((status, answer)) = change.await else { return };
         assert_eq!(status, StatusCode::OK, "{answer}");
         newest.store(version, Ordering::SeqCst);
