@@ -12,7 +12,7 @@ use mpkg_fleet::{Arm, Batch, Counters, Report};
 use mpkg_package::container;
 use mpkg_registry_client::Client;
 use mpkg_tests::workspace::{built, mpkg, run_mpkg};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const APP: &str = "com.example.stockalert";
@@ -182,7 +182,12 @@ fn from_an_empty_folder_to_a_rollback() {
     assert_eq!(ann.refused(&["status", "--registry", &server.address], 4), "MPKG-C51");
 
     // Logged in: the token lies where it was said, and nobody else reads it.
-    let stored = ann.log_in(&server.address, &token)["stored"].as_str().unwrap().to_owned();
+    let said = ann.log_in(&server.address, &token);
+    assert_eq!(
+        (&said["token"]["owner"], &said["token"]["roles"]),
+        (&"first admin".into(), &json!(["admin"]))
+    );
+    let stored = said["stored"].as_str().unwrap().to_owned();
     assert!(fs::read_to_string(&stored).unwrap().contains(&token));
     #[cfg(unix)]
     {
@@ -356,6 +361,15 @@ fn what_takes_two_people_takes_two_people_and_a_stop_takes_one() {
     assert_eq!(bob.refused(&["status"], 4), "MPKG-P02");
     let listed = admin.ok(&["token", "list"]);
     assert_eq!(listed["tokens"].as_array().unwrap().len(), 3);
+    // Each token says whose it is, and to nobody more than that.
+    let own = bob.ok(&["token", "whoami"])["token"].clone();
+    assert_eq!(
+        (&own["id"], &own["owner"], &own["roles"]),
+        (&json!(bobs), &json!("bob"), &json!(["reviewer"]))
+    );
+    assert!(own["expires"].is_string() && own["apps"] == json!([]), "{own}");
+    assert!(bob.human(&["token", "whoami"]).starts_with("bob at "));
+
     assert!(!server.log().contains(secret.trim()));
 }
 

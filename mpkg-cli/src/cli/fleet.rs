@@ -237,6 +237,7 @@ pub(crate) enum TokenCommand {
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum TokenRole {
+    Whoami(TokenWhoami),
     /// Registers publishers, claims apps, publishes, yanks
     Publisher,
     /// Kills, holds, halts, rolls back
@@ -297,6 +298,16 @@ pub(crate) struct TokenList {
   mpkg token revoke k3q7xw2a")]
 pub(crate) struct TokenRevoke {
     /// The token's id, as `mpkg token list` shows it
+/// Show whose token this is, what it may do, and until when
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mpkg token whoami
+  mpkg token whoami --registry https://registry.example --token-file ci.token")]
+pub(crate) struct TokenWhoami {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     #[command(flatten)]

@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use fleet::{
     ApproveCommand, ApproveLift, ApproveRelease, ApproveRollout, AuditCommand, AuditList, AuditVerify,
     GoVerb, Kill, KillLevel, Lift, Status, TokenCommand, TokenCreate, TokenList, TokenRevoke, TokenRole,
+    TokenWhoami,
 };
 pub(crate) use keys::{KeysCommand, KeysGenerate, KeysShow, Passphrase};
 pub(crate) use misc::{Completions, Explain, Man};
