@@ -278,6 +278,9 @@ fn from_an_empty_folder_to_a_rollback() {
     // All of it is in the audit log, whole.
     let audit = ann.ok(&["audit", "verify"]);
     assert!(audit["broken_at"].is_null());
+    let head = audit["head"].as_str().unwrap();
+    assert_eq!(ann.ok(&["audit", "verify", "--head", head])["noted"], audit["entries"]);
+    assert_eq!(ann.refused(&["audit", "verify", "--head", &"ab".repeat(32)], 3), "MPKG-C58");
     let actions: Vec<String> = ann.ok(&["audit", "list", "--limit", "200"])["entries"]
         .as_array()
         .unwrap()

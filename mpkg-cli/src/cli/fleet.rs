@@ -214,15 +214,20 @@ pub(crate) struct AuditList {
     pub(crate) connection: Connection,
 }
 
-/// Have the registry check that no entry of its audit log was changed or removed
+/// Check that no entry of the audit log was changed or removed
 ///
-/// Exits with 0 if each entry follows from the one before, and with 3 otherwise. A chain cannot show that its end was
-/// cut off: note the head that this prints elsewhere now and then.
+/// Asks the registry, then reads all entries and follows their hashes here. Exits with 0 if each entry follows from the
+/// one before, and with 3 otherwise. A chain cannot show that its end was cut off or that all of it was written anew:
+/// note the head that this prints elsewhere, and give it the next time.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  mpkg audit verify")]
+  mpkg audit verify
+  mpkg audit verify --head 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub(crate) struct AuditVerify {
     #[command(flatten)]
+    /// A head that was noted earlier: one of the entries must have this hash
+    #[arg(long, value_name = "HASH", value_parser = super::values::hash)]
+    pub(crate) head: Option<mpkg_package::Hash>,
     pub(crate) connection: Connection,
 }
 

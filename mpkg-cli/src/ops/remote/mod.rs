@@ -1,5 +1,6 @@
 //! Talking to a registry: where it is, who asks, and what its answers mean.
 
+pub(crate) mod audit;
 pub(crate) mod confirm;
 pub(crate) mod failure;
 pub(crate) mod fetch;
