@@ -4,18 +4,19 @@ use clap::{Args, Subcommand};
 use mpkg_fleet::Token;
 use mpkg_manifest::Text;
 
+use super::Connection;
 use super::values::{KillTarget, RolloutName};
-use super::{Connection, Watch};
 
-/// Show the fleet at a glance: kills in force, rollouts, hosts that listen
+/// Show the fleet at a glance: kills in force, rollouts, drafts, hosts that listen
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   mpkg status
   mpkg status --watch
-  mpkg status --watch --every 10s --format json")]
+  mpkg status --watch --format json")]
 pub(crate) struct Status {
-    #[command(flatten)]
-    pub(crate) watch: Watch,
+    /// Follow the registry's stream and show it again at each event until Ctrl-C; with --format json a line each time
+    #[arg(long)]
+    pub(crate) watch: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
@@ -224,10 +225,10 @@ pub(crate) struct AuditList {
   mpkg audit verify
   mpkg audit verify --head 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub(crate) struct AuditVerify {
-    #[command(flatten)]
     /// A head that was noted earlier: one of the entries must have this hash
     #[arg(long, value_name = "HASH", value_parser = super::values::hash)]
     pub(crate) head: Option<mpkg_package::Hash>,
+    #[command(flatten)]
     pub(crate) connection: Connection,
 }
 
@@ -236,13 +237,13 @@ pub(crate) struct AuditVerify {
 pub(crate) enum TokenCommand {
     Create(Box<TokenCreate>),
     List(TokenList),
+    Whoami(TokenWhoami),
     Revoke(TokenRevoke),
 }
 
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum TokenRole {
-    Whoami(TokenWhoami),
     /// Registers publishers, claims apps, publishes, yanks
     Publisher,
     /// Kills, holds, halts, rolls back
@@ -297,12 +298,6 @@ pub(crate) struct TokenList {
     pub(crate) connection: Connection,
 }
 
-/// Revoke a token, at once
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  mpkg token revoke k3q7xw2a")]
-pub(crate) struct TokenRevoke {
-    /// The token's id, as `mpkg token list` shows it
 /// Show whose token this is, what it may do, and until when
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -313,6 +308,12 @@ pub(crate) struct TokenWhoami {
     pub(crate) connection: Connection,
 }
 
+/// Revoke a token, at once
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mpkg token revoke k3q7xw2a")]
+pub(crate) struct TokenRevoke {
+    /// The token's id, as `mpkg token list` shows it
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     #[command(flatten)]

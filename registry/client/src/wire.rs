@@ -651,6 +651,8 @@ pub struct Status {
     pub listeners: u64,
     /// Rollouts that are running or held.
     pub rollouts: Vec<RolloutView>,
+    /// Rollouts that nobody has started, the newest hundred.
+    pub drafts: Vec<RolloutView>,
     /// Kills in force.
     pub kills: Vec<KillView>,
 }

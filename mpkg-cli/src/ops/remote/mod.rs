@@ -102,6 +102,11 @@ impl Remote {
         self.try_ask(answer).map_err(|error| failure::of(&self.address, error))
     }
 
+    /// Waits for something that comes when it comes.
+    pub(crate) fn wait<T>(&self, event: impl Future<Output = T>) -> T {
+        self.runtime.block_on(event)
+    }
+
     /// As [`Self::ask`], for those who know what to make of a refusal.
     pub(crate) fn try_ask<T>(
         &self,
