@@ -28,7 +28,10 @@ pub(crate) use project::{Build, New, Template};
 #[cfg(feature = "run")]
 pub(crate) use project::{Engine, Run};
 #[cfg(feature = "serve")]
-pub(crate) use registry::{Backup, RegistryCommand, Restore, Serve};
+pub(crate) use registry::{
+    Backup, RegistryCommand, RegistryRootCommand, RegistryRootFetch, RegistryRootSet, RegistryRootShow,
+    Restore, Serve,
+};
 pub(crate) use remote::{Connection, Fetch, Info, Login, Publish, Search, Yank};
 pub(crate) use review::{Diff, Doctor, Import, Lint};
 pub(crate) use rollout::{
