@@ -6,30 +6,36 @@
 mod archive;
 mod block;
 mod documents;
+mod fleet;
 mod manifest;
 pub mod seeds;
 
 pub use archive::{container, roundtrip};
 pub use block::signing_block;
 pub use documents::{root_chain, statement};
+pub use fleet::{evidence, fleet_document, telemetry};
 pub use manifest::manifest;
 
 /// A target: its name, which is also that of its program and of its folder of seeds, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 9] = [
     ("container", container),
     ("signing_block", signing_block),
     ("manifest", manifest),
     ("statement", statement),
     ("root_chain", root_chain),
     ("roundtrip", roundtrip),
+    ("fleet_document", fleet_document),
+    ("telemetry", telemetry),
+    ("evidence", evidence),
 ];
 
 /// A refusal has a code that can be explained, a message that is safe to print, and points into its input.
 fn check_refusal(code: &str, message: &str, offset: Option<usize>, length: usize) {
-    let known = mpkg_package::RULES.iter().chain(mpkg_manifest::rules::RULES).any(|rule| rule.code == code);
+    let tables = [mpkg_package::RULES, mpkg_manifest::rules::RULES, mpkg_fleet::RULES];
+    let known = tables.into_iter().flatten().any(|rule| rule.code == code);
     assert!(known, "{code} is in no table of rules");
     assert!(!message.is_empty(), "{code} says nothing");
     let bad = message.chars().find(|&c| c == '\n' || mpkg_manifest::is_unsafe_char(c));
