@@ -4,6 +4,7 @@
 mod support;
 
 use mpkg_fleet::*;
+use mpkg_manifest::json;
 use proptest::prelude::*;
 use support::*;
 
@@ -64,6 +65,39 @@ proptest! {
         prop_assert_eq!(a.merge(b), b.merge(a));
         prop_assert_eq!(a.merge(b).merge(c), a.merge(b.merge(c)));
         prop_assert!(grows(&a, &a.merge(b)));
+    }
+}
+
+/// One reader is fast and one is strict: a batch that is taken reads the same in both.
+#[test]
+fn batches_are_strict_json_however_fast_they_are_read() {
+    let row = |rest: &str| {
+        format!(
+            r#"{{"reports": [{{"app": "org.example.x", "release_seq": 3, "arm": "neither", "boot": "b"{rest}}}]}}"#
+        )
+    };
+    let with = |counters: &str| row(&format!(r#", "counters": {counters}"#));
+    for good in [with("{}"), with(r#"{"calls": 9007199254740991}"#), with(r#"{"calls": -0}"#)] {
+        let batch = Batch::parse(good.as_bytes()).unwrap_or_else(|error| panic!("{good}: {error}"));
+        assert_eq!(batch, json::read(good.as_bytes(), json::Limits::bytes(limits::BATCH)).unwrap());
+    }
+    let bad = [
+        (with(r#"{"calls": 1, "calls": 1}"#), "MPKG-J04"),
+        (row(r#", "boot": "c", "counters": {}"#), "MPKG-J04"),
+        (with(r#"{"calls": 1.0}"#), "MPKG-J05"),
+        (with(r#"{"calls": 9007199254740992}"#), "MPKG-J06"),
+        (with(r#"{"calls": -1}"#), "MPKG-J11"),
+        (with(r#"{"called": 1}"#), "MPKG-J11"),
+        (with("{}").replace(": 3", ": 9007199254740992"), "MPKG-J06"),
+        (with("{}") + "{}", "MPKG-J09"),
+        (format!("\u{feff}{}", with("{}")), "MPKG-J02"),
+        (with("{}") + &" ".repeat(limits::BATCH), "MPKG-J08"),
+    ];
+    for (text, code) in bad {
+        let error = Batch::parse(text.as_bytes()).expect_err(&text);
+        let strict =
+            json::read::<Batch>(text.as_bytes(), json::Limits::bytes(limits::BATCH)).expect_err(&text);
+        assert_eq!((error.code(), &error), (code, &BatchError::Json(strict)), "{text}");
     }
 }
 

@@ -7,6 +7,7 @@ mod archive;
 mod block;
 mod delta;
 mod documents;
+mod fleet;
 mod manifest;
 pub mod seeds;
 
@@ -14,13 +15,14 @@ pub use archive::{container, roundtrip};
 pub use block::signing_block;
 pub use delta::delta;
 pub use documents::{root_chain, statement};
+pub use fleet::{evidence, fleet_document, telemetry};
 pub use manifest::manifest;
 
 /// A target: its name, which is also that of its program and of its folder of seeds, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     ("container", container),
     ("signing_block", signing_block),
     ("manifest", manifest),
@@ -28,12 +30,16 @@ pub const TARGETS: [Target; 7] = [
     ("root_chain", root_chain),
     ("roundtrip", roundtrip),
     ("delta", delta),
+    ("fleet_document", fleet_document),
+    ("telemetry", telemetry),
+    ("evidence", evidence),
 ];
 
 /// A refusal has a code that can be explained, a message that is safe to print, and points into its input.
 fn check_refusal(code: &str, message: &str, offset: Option<usize>, length: usize) {
-    let tables = [mpkg_package::RULES, mpkg_manifest::rules::RULES, mpkg_registry_client::RULES];
-    let known = tables.iter().flat_map(|table| table.iter()).any(|rule| rule.code == code);
+    let tables =
+        [mpkg_package::RULES, mpkg_manifest::rules::RULES, mpkg_fleet::RULES, mpkg_registry_client::RULES];
+    let known = tables.into_iter().flatten().any(|rule| rule.code == code);
     assert!(known, "{code} is in no table of rules");
     assert!(!message.is_empty(), "{code} says nothing");
     let bad = message.chars().find(|&c| c == '\n' || mpkg_manifest::is_unsafe_char(c));

@@ -103,6 +103,9 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     for (name, text) in MANIFESTS {
         add("manifest", name, text.as_bytes().to_vec());
     }
+    for (target, name, bytes) in crate::fleet::seeds() {
+        add(target, name, bytes);
+    }
     all
 }
 

@@ -49,6 +49,19 @@ impl Stranger {
         Self { address, asked }
     }
 
+    /// Tells a token that it is a host's, which may do nothing that people do.
+    fn who_logs_in_a_host() -> Self {
+        let host = json!({
+            "id": "abcdefgh", "owner": "device-1", "roles": ["host"], "apps": [], "publishers": [],
+            "created": "2026-11-21T03:00:00Z", "created_by": "ann", "expires": null, "revoked": null,
+        });
+        let host = host.to_string().into_bytes();
+        Self::answering_by(move |asked| match asked.contains(" /v1/token ") {
+            true => ("200 OK", host.clone()),
+            false => ("403 Forbidden", REFUSED.into()),
+        })
+    }
+
     fn was_asked(&self) -> bool {
         self.asked.try_recv().is_ok()
     }
@@ -186,8 +199,7 @@ fn a_token_on_the_command_line_is_refused_and_not_repeated() {
 #[test]
 fn a_token_goes_where_it_was_given_for_and_nowhere_else() {
     let place = Place::new();
-    let (ours, theirs) =
-        (Stranger::answering("403 Forbidden", REFUSED), Stranger::answering("403 Forbidden", REFUSED));
+    let (ours, theirs) = (Stranger::who_logs_in_a_host(), Stranger::who_logs_in_a_host());
     let output = log_in(&place, &ours.address);
     assert!(output.status.success(), "{}", transcript(&output));
     let said = ours.asked.recv().unwrap();
@@ -391,7 +403,7 @@ fn a_stop_that_reaches_nothing_is_an_error() {
 fn logins_that_others_can_read_are_warned_about() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
-    let registry = Stranger::answering("403 Forbidden", REFUSED);
+    let registry = Stranger::who_logs_in_a_host();
     log_in(&place, &registry.address);
     let file = place.path("home/config/mpkg/logins.json");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);

@@ -12,7 +12,7 @@ use mpkg_fleet::{Arm, Batch, Counters, Report};
 use mpkg_package::container;
 use mpkg_registry_client::Client;
 use mpkg_tests::workspace::{built, mpkg, run_mpkg};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const APP: &str = "com.example.stockalert";
@@ -182,7 +182,12 @@ fn from_an_empty_folder_to_a_rollback() {
     assert_eq!(ann.refused(&["status", "--registry", &server.address], 4), "MPKG-C51");
 
     // Logged in: the token lies where it was said, and nobody else reads it.
-    let stored = ann.log_in(&server.address, &token)["stored"].as_str().unwrap().to_owned();
+    let said = ann.log_in(&server.address, &token);
+    assert_eq!(
+        (&said["token"]["owner"], &said["token"]["roles"]),
+        (&"first admin".into(), &json!(["admin"]))
+    );
+    let stored = said["stored"].as_str().unwrap().to_owned();
     assert!(fs::read_to_string(&stored).unwrap().contains(&token));
     #[cfg(unix)]
     {
@@ -273,6 +278,9 @@ fn from_an_empty_folder_to_a_rollback() {
     // All of it is in the audit log, whole.
     let audit = ann.ok(&["audit", "verify"]);
     assert!(audit["broken_at"].is_null());
+    let head = audit["head"].as_str().unwrap();
+    assert_eq!(ann.ok(&["audit", "verify", "--head", head])["noted"], audit["entries"]);
+    assert_eq!(ann.refused(&["audit", "verify", "--head", &"ab".repeat(32)], 3), "MPKG-C58");
     let actions: Vec<String> = ann.ok(&["audit", "list", "--limit", "200"])["entries"]
         .as_array()
         .unwrap()
@@ -333,6 +341,9 @@ fn what_takes_two_people_takes_two_people_and_a_stop_takes_one() {
     let refused = ann.json(&[&start[..], &[&release]].concat(), 3);
     assert_eq!(refused["error"]["code"], "MPKG-F56");
     let id = refused["error"]["rollout"].to_string();
+    let status = ann.ok(&["status"]);
+    assert_eq!((status["drafts"][0]["id"].to_string(), &status["rollouts"]), (id.clone(), &json!([])));
+    assert!(ann.human(&["status"]).contains("Drafts"));
     assert!(refused["error"]["hint"].as_str().unwrap().contains(&format!("mpkg approve rollout {id} start")));
     assert_eq!(ann.refused(&["rollout", "plan", &id], 1), "MPKG-C56", "there is no traffic to plan with");
     let planned = ann.human(&["rollout", "plan", &id, "--devices-per-day", "5000"]);
@@ -349,6 +360,15 @@ fn what_takes_two_people_takes_two_people_and_a_stop_takes_one() {
     bob.ok(&["approve", "lift", kill_id, "--confirm", APP]);
     ann.ok(&lift);
     ann.ok(&["rollout", "halt", APP, "--reason", "enough"]);
+
+    // Each token says whose it is, and to nobody more than that.
+    let own = bob.ok(&["token", "whoami"])["token"].clone();
+    assert_eq!(
+        (&own["id"], &own["owner"], &own["roles"]),
+        (&json!(bobs), &json!("bob"), &json!(["reviewer"]))
+    );
+    assert!(own["expires"].is_string() && own["apps"] == json!([]), "{own}");
+    assert!(bob.human(&["token", "whoami"]).starts_with("bob at "));
 
     // A token that is revoked is nobody's.
     assert_eq!(ann.refused(&["token", "list"], 4), "MPKG-P03");
@@ -453,23 +473,172 @@ fn a_backup_serves_what_was_there() {
 #[test]
 fn watching_ends_when_nobody_reads_any_more() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), &[]);
+    let settings = folder.path().join("registry.json");
+    fs::write(&settings, r#"{"heartbeat_every_s": 1}"#).unwrap();
+    let server = Server::start(folder.path(), &["--config", text(&settings)]);
     let ann = Person::new();
     ann.log_in(&server.address, &server.first_token.clone().unwrap());
     for format in ["json", "human"] {
-        let mut child = ann
-            .command(&["status", "--watch", "--every", "1s", "--format", format])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            ann.command(&["status", "--watch", "--format", format]).stdout(Stdio::piped()).spawn().unwrap();
         let mut reader = BufReader::new(child.stdout.take().unwrap());
-        for _ in 0..2 {
+        for number in 0..3 {
             let mut line = String::new();
             reader.read_line(&mut line).unwrap();
             assert!(line.contains("1.1") || line.contains("\"epoch\":1"), "{line}");
+            assert_eq!(line.contains("connected"), number > 0, "{line}");
             assert_eq!(serde_json::from_str::<Value>(&line).is_ok(), format == "json", "{line}");
         }
         drop(reader);
         assert!(child.wait().unwrap().success());
     }
+}
+
+/// The first event comes without a heartbeat, which is an hour away.
+#[test]
+fn watching_shows_what_happens_when_it_happens() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("registry.json");
+    fs::write(&settings, r#"{"heartbeat_every_s": 3600}"#).unwrap();
+    let server = Server::start(folder.path(), &["--config", text(&settings)]);
+    let ann = Person::new();
+    ann.log_in(&server.address, &server.first_token.clone().unwrap());
+    let mut child =
+        ann.command(&["status", "--watch", "--format", "json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut next = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap_or_else(|_| panic!("{line:?}"))
+    };
+    // Once at first, and once when the stream is open.
+    next();
+    assert!(next()["connected_s"].is_u64());
+    let kill = ann.ok(&["kill", APP, "--reason", "spam"]);
+    while next()["kills"][0]["id"] != kill["id"] {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_registrys_root_is_fetched_changed_and_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let ann = Person::new();
+    ann.log_in(&server.address, &server.first_token.clone().unwrap());
+    let shown = ann.ok(&["registry", "root", "show"]);
+    let id = shown["publisher"].as_str().unwrap();
+    assert_eq!(
+        (id, &shown["root"]["version"]),
+        (ann.ok(&["status"])["registry"].as_str().unwrap(), &json!(1))
+    );
+
+    let file = folder.path().join("registry.root.json");
+    let fetch = ["registry", "root", "fetch", "--out", text(&file), "--trust"];
+    let stranger = format!("mp1{}", "a".repeat(52));
+    assert_eq!(ann.refused(&[&fetch[..], &[&stranger]].concat(), 3), "MPKG-R09");
+    assert!(!file.exists());
+    ann.ok(&[&fetch[..], &[id]].concat());
+    let old = fs::read(&file).unwrap();
+
+    // One more key that may stop.
+    let key = folder.path().join("stop.pem");
+    ann.ok(&["keys", "generate", "--out", text(&key)]);
+    ann.ok(&["root", "add-key", text(&file), "--key", &format!("{}.pub", text(&key)), "--role", "stop"]);
+    let set = ["registry", "root", "set", text(&file), "--confirm", "fleet"];
+    ann.refused(&set, 2);
+    let root_key = folder.path().join("registry/keys/root.pem");
+    ann.ok(&["root", "sign", text(&file), "--key", text(&root_key)]);
+    assert_eq!(ann.refused(&set[..4], 2), "MPKG-C55");
+    ann.ok(&set);
+    let shown = ann.ok(&["registry", "root", "show"]);
+    let stop = shown["root"]["roles"].as_array().unwrap().iter().find(|role| role["name"] == "stop").unwrap();
+    assert_eq!((&shown["root"]["version"], stop["key_ids"].as_array().unwrap().len()), (&json!(2), 2));
+    assert!(ann.human(&["registry", "root", "show"]).contains(id));
+
+    // Never back.
+    fs::write(&file, old).unwrap();
+    assert_eq!(ann.refused(&set, 6), "MPKG-P31");
+}
+
+/// What somebody sees who sits at a terminal, and the exit status: whenever the first of a pair comes up, the second is
+/// typed. None where there is no `script`, which makes the terminal.
+#[cfg(target_os = "linux")]
+fn at_a_terminal(ann: &Person, arguments: &[&str], dialogue: &[(&str, &str)]) -> Option<(String, i32)> {
+    use std::io::Read;
+    let command = ann.command(arguments);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut script = Command::new("script");
+    script.args(["-qefc", &line.join(" "), "/dev/null"]).current_dir(command.get_current_dir().unwrap());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    let mut child = match script.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            println!("SKIPPED: a terminal is made by `script`, and there is none");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    // Open until the end: otherwise nobody sits there any more.
+    let mut keys = child.stdin.take().unwrap();
+    let mut screen = child.stdout.take().unwrap();
+    let (mut seen, mut from, mut byte) = (Vec::new(), 0, [0]);
+    let mut dialogue = dialogue.iter().peekable();
+    while screen.read(&mut byte).unwrap() == 1 {
+        seen.push(byte[0]);
+        if let Some((prompt, typed)) = dialogue.peek()
+            && seen[from..].ends_with(prompt.as_bytes())
+        {
+            keys.write_all(typed.as_bytes()).unwrap();
+            from = seen.len();
+            dialogue.next();
+        }
+    }
+    let seen = String::from_utf8(seen).unwrap();
+    assert!(dialogue.next().is_none(), "{seen}");
+    Some((seen, child.wait().unwrap().code().unwrap()))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn at_a_terminal_it_asks_and_takes_only_the_right_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let (ann, token) = (Person::new(), server.first_token.clone().unwrap());
+
+    // A token is asked for, never shown, and kept if it counts.
+    let login = ["login", &server.address];
+    let Some((seen, exit)) = at_a_terminal(&ann, &login, &[("Token", "correct horse battery\r")]) else {
+        return;
+    };
+    assert_eq!((exit, seen.contains("horse")), (1, false), "{seen}");
+    assert_eq!(ann.refused(&["status", "--registry", &server.address], 4), "MPKG-C51");
+    let (seen, exit) = at_a_terminal(&ann, &login, &[("Token", &format!("{token}\r"))]).unwrap();
+    assert!(exit == 0 && seen.contains("first admin") && !seen.contains(&token), "{exit} {seen}");
+
+    // What goes is confirmed by typing what it is about.
+    let kill = ann.ok(&["kill", APP, "--reason", "spam"])["id"].as_str().unwrap().to_owned();
+    let lift = ["lift", &kill, "--reason", "mended"];
+    let prompt = format!("type {APP}");
+    for wrong in ["yes\r", "\r", "com.example.other\r"] {
+        let (seen, exit) = at_a_terminal(&ann, &lift, &[(&prompt, wrong)]).unwrap();
+        assert!(exit == 2 && seen.contains("MPKG-C55"), "{exit} {seen}");
+        assert_eq!(ann.ok(&["status"])["kills"][0]["id"], kill.as_str());
+    }
+    // A program that has a terminal is not asked.
+    let (seen, exit) = at_a_terminal(&ann, &[&lift[..], &["--format", "json"]].concat(), &[]).unwrap();
+    assert!(exit == 2 && seen.contains("MPKG-C55") && !seen.contains("type "), "{exit} {seen}");
+    let (seen, exit) = at_a_terminal(&ann, &lift, &[(&prompt, &format!("{APP}\r"))]).unwrap();
+    assert_eq!(exit, 0, "{seen}");
+    assert_eq!(ann.ok(&["status"])["kills"], json!([]));
+
+    // What stops asks nothing.
+    let (seen, exit) = at_a_terminal(&ann, &["kill", APP, "--reason", "spam"], &[]).unwrap();
+    assert!(exit == 0 && !seen.contains("type "), "{exit} {seen}");
 }

@@ -4,18 +4,19 @@ use clap::{Args, Subcommand};
 use mpkg_fleet::Token;
 use mpkg_manifest::Text;
 
+use super::Connection;
 use super::values::{KillTarget, RolloutName};
-use super::{Connection, Watch};
 
-/// Show the fleet at a glance: kills in force, rollouts, hosts that listen
+/// Show the fleet at a glance: kills in force, rollouts, drafts, hosts that listen
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   mpkg status
   mpkg status --watch
-  mpkg status --watch --every 10s --format json")]
+  mpkg status --watch --format json")]
 pub(crate) struct Status {
-    #[command(flatten)]
-    pub(crate) watch: Watch,
+    /// Follow the registry's stream and show it again at each event until Ctrl-C; with --format json a line each time
+    #[arg(long)]
+    pub(crate) watch: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
@@ -214,14 +215,19 @@ pub(crate) struct AuditList {
     pub(crate) connection: Connection,
 }
 
-/// Have the registry check that no entry of its audit log was changed or removed
+/// Check that no entry of the audit log was changed or removed
 ///
-/// Exits with 0 if each entry follows from the one before, and with 3 otherwise. A chain cannot show that its end was
-/// cut off: note the head that this prints elsewhere now and then.
+/// Asks the registry, then reads all entries and follows their hashes here. Exits with 0 if each entry follows from the
+/// one before, and with 3 otherwise. A chain cannot show that its end was cut off or that all of it was written anew:
+/// note the head that this prints elsewhere, and give it the next time.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  mpkg audit verify")]
+  mpkg audit verify
+  mpkg audit verify --head 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub(crate) struct AuditVerify {
+    /// A head that was noted earlier: one of the entries must have this hash
+    #[arg(long, value_name = "HASH", value_parser = super::values::hash)]
+    pub(crate) head: Option<mpkg_package::Hash>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
@@ -231,6 +237,7 @@ pub(crate) struct AuditVerify {
 pub(crate) enum TokenCommand {
     Create(Box<TokenCreate>),
     List(TokenList),
+    Whoami(TokenWhoami),
     Revoke(TokenRevoke),
 }
 
@@ -287,6 +294,16 @@ pub(crate) struct TokenCreate {
 #[command(after_help = "Examples:
   mpkg token list")]
 pub(crate) struct TokenList {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Show whose token this is, what it may do, and until when
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mpkg token whoami
+  mpkg token whoami --registry https://registry.example --token-file ci.token")]
+pub(crate) struct TokenWhoami {
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

@@ -23,6 +23,7 @@ pub(crate) use airgap::{FleetCommand, FleetExport};
 pub(crate) use fleet::{
     ApproveCommand, ApproveLift, ApproveRelease, ApproveRollout, AuditCommand, AuditList, AuditVerify,
     GoVerb, Kill, KillLevel, Lift, Status, TokenCommand, TokenCreate, TokenList, TokenRevoke, TokenRole,
+    TokenWhoami,
 };
 pub(crate) use keys::{KeysCommand, KeysGenerate, KeysShow, Passphrase};
 pub(crate) use misc::{Completions, Explain, Man};
@@ -31,7 +32,10 @@ pub(crate) use project::{Build, New, Template};
 #[cfg(feature = "run")]
 pub(crate) use project::{Engine, Run};
 #[cfg(feature = "serve")]
-pub(crate) use registry::{Backup, RegistryCommand, Restore, Serve};
+pub(crate) use registry::{
+    Backup, RegistryCommand, RegistryRootCommand, RegistryRootFetch, RegistryRootSet, RegistryRootShow,
+    Restore, Serve,
+};
 pub(crate) use remote::{Connection, Fetch, Info, Login, Publish, Search, Yank};
 pub(crate) use review::{Diff, Doctor, Import, Lint};
 pub(crate) use rollout::{

@@ -4,12 +4,72 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// Run a registry, and keep copies of it
+use super::Connection;
+
+/// Run a registry, keep copies of it, and look after its root
 #[derive(Debug, Subcommand)]
 pub(crate) enum RegistryCommand {
     Serve(Serve),
     Backup(Backup),
     Restore(Restore),
+    #[command(subcommand)]
+    Root(RegistryRootCommand),
+}
+
+/// Look at the registry's own root, which hosts pin, and give it a newer one
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryRootCommand {
+    Show(RegistryRootShow),
+    Fetch(RegistryRootFetch),
+    Set(RegistryRootSet),
+}
+
+/// Show the id that hosts pin, and who signs what
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mpkg registry root show")]
+pub(crate) struct RegistryRootShow {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Write the registry's root file, to change it with the verbs of `mpkg root`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mpkg registry root fetch --out registry.root.json
+  mpkg root add-key registry.root.json --key stop-2.pub --role stop
+  mpkg root sign registry.root.json --key root.pem
+  mpkg registry root set registry.root.json --confirm fleet")]
+pub(crate) struct RegistryRootFetch {
+    /// Where to write it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// The id that hosts pin: another registry's root is refused
+    #[arg(long, value_name = "ID")]
+    pub(crate) trust: Option<mpkg_package::PublisherId>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Give the registry a newer root
+///
+/// The file must go on where the registry's roots end, and be signed by as many root keys of both as they say. Every host
+/// takes it: keys that have no role in it count no longer, and the registry refuses a root in which its own have none.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mpkg registry root set registry.root.json --confirm fleet")]
+pub(crate) struct RegistryRootSet {
+    /// The root file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The word `fleet`: this reaches every host
+    #[arg(long, value_name = "fleet")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 /// Run a registry

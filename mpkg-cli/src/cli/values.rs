@@ -57,6 +57,12 @@ impl std::fmt::Display for AppRelease {
     }
 }
 
+/// A SHA-256 in hexadecimal digits.
+pub(crate) fn hash(text: &str) -> Result<mpkg_package::Hash, String> {
+    mpkg_package::Hash::from_hex(text)
+        .ok_or_else(|| "expected 64 hexadecimal digits in lower case".to_owned())
+}
+
 /// A rollout: by its number, or as the one that is in charge of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RolloutName {

@@ -1,14 +1,13 @@
 //! `mpkg audit`
 
-use mpkg_registry_client::wire::{AuditEntry, AuditReport, Paging};
+use mpkg_registry_client::wire::{AuditEntry, Paging};
 use serde::Serialize;
 
 use crate::cli::{AuditCommand, AuditList, AuditVerify};
-use crate::error::{Failure, Outcome};
-use crate::exit::Exit;
+use crate::error::Outcome;
 use crate::ops::remote::Remote;
+use crate::ops::remote::audit::{self, Verified};
 use crate::output::{Page, Printer, View};
-use crate::rules;
 
 pub(crate) fn run(command: &AuditCommand, printer: Printer) -> Outcome {
     match command {
@@ -41,31 +40,17 @@ fn list(args: &AuditList, printer: Printer) -> Outcome {
     printer.result(&List { entries: page.items, next: page.next })
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
-    #[serde(flatten)]
-    report: AuditReport,
-}
-
-impl View for Report {
+impl View for Verified {
     fn human(&self, page: &mut Page) {
-        page.headline("Whole", &format!("{} entries, each follows from the one before", self.report.entries));
-        page.field("head", &format!("{} (note it elsewhere)", self.report.head));
+        page.headline("Whole", &format!("{} entries, each follows from the one before", self.entries));
+        if let Some(seq) = self.noted {
+            page.field("noted head", &format!("that of entry {seq}"));
+        }
+        page.field("head", &format!("{} (note it elsewhere)", self.head));
     }
 }
 
 fn verify(args: &AuditVerify, printer: Printer) -> Outcome {
     let remote = Remote::open(&args.connection, printer)?;
-    let report = remote.ask(remote.client.verify_audit())?;
-    match report.broken_at {
-        None => printer.result(&Report { report }),
-        Some(seq) => {
-            let all = report.entries;
-            let message =
-                format!("entry {seq} of {all} in the audit log does not follow from the one before it");
-            Err(Failure::new(&rules::AUDIT_BROKEN, Exit::Refused, message)
-                .hint("Keep the registry's folder as it is, and compare with the newest backup.")
-                .data("broken_at", seq))
-        }
-    }
+    printer.result(&audit::verify(&remote, args.head)?)
 }

@@ -24,6 +24,8 @@ mod publish;
 mod rebuild;
 #[cfg(feature = "serve")]
 mod registry;
+#[cfg(feature = "serve")]
+mod registry_root;
 mod rollout;
 mod root;
 #[cfg(feature = "run")]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::registry_root;
 use crate::cli::{Backup, RegistryCommand, Restore, Serve};
 use crate::error::{Outcome, shell};
 use crate::ops::{log, serve};
@@ -13,6 +14,7 @@ pub(crate) fn run(command: RegistryCommand, printer: Printer) -> Outcome {
         RegistryCommand::Serve(args) => serve_it(args, printer),
         RegistryCommand::Backup(args) => backup(&args, printer),
         RegistryCommand::Restore(args) => restore(&args, printer),
+        RegistryCommand::Root(args) => registry_root::run(&args, printer),
     }
 }
 

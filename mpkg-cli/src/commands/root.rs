@@ -32,8 +32,9 @@ pub(crate) fn run(command: RootCommand, printer: Printer) -> Outcome {
     }
 }
 
+/// What a root file says.
 #[derive(Debug, Serialize)]
-struct Report {
+pub(super) struct Report {
     #[serde(skip)]
     headline: &'static str,
     #[serde(skip)]
@@ -156,7 +157,7 @@ impl Signatures {
 }
 
 impl Report {
-    fn of(headline: &'static str, path: &Path, file: &RootFile) -> Self {
+    pub(super) fn of(headline: &'static str, path: &Path, file: &RootFile) -> Self {
         Self {
             headline,
             path: shell(path),

@@ -5,7 +5,7 @@ use std::path::Path;
 use mpkg_registry_client::wire::{NewToken, Paging, Role, TokenView};
 use serde::Serialize;
 
-use crate::cli::{TokenCommand, TokenCreate, TokenList, TokenRevoke, TokenRole};
+use crate::cli::{TokenCommand, TokenCreate, TokenList, TokenRevoke, TokenRole, TokenWhoami};
 use crate::error::{Failure, Outcome};
 use crate::ops::files::{self, Secrecy};
 use crate::ops::remote::Remote;
@@ -15,6 +15,7 @@ pub(crate) fn run(command: TokenCommand, printer: Printer) -> Outcome {
     match command {
         TokenCommand::Create(args) => create(*args, printer),
         TokenCommand::List(args) => list(&args, printer),
+        TokenCommand::Whoami(args) => whoami(&args, printer),
         TokenCommand::Revoke(args) => revoke(&args, printer),
     }
 }
@@ -64,11 +65,16 @@ impl View for Made {
             (None, Some(file)) => page.field("token", &format!("in {file}, readable by you only")),
             (None, None) => {}
         }
-        page.field("id", &self.token.id);
-        page.field("roles", &roles(&self.token));
-        page.field("for", &scope(&self.token));
-        page.field("counts", &end(&self.token));
+        show(page, &self.token);
     }
+}
+
+/// What a token is, without its secret.
+pub(super) fn show(page: &mut Page, token: &TokenView) {
+    page.field("id", &token.id);
+    page.field("roles", &roles(token));
+    page.field("for", &scope(token));
+    page.field("counts", &end(token));
 }
 
 fn create(args: TokenCreate, printer: Printer) -> Outcome {
@@ -147,6 +153,26 @@ fn list(args: &TokenList, printer: Printer) -> Outcome {
             None => return printer.result(&List { tokens }),
         }
     }
+}
+
+#[derive(Debug, Serialize)]
+struct Own {
+    registry: String,
+    token: TokenView,
+}
+
+impl View for Own {
+    fn human(&self, page: &mut Page) {
+        page.headline(&self.token.owner, &format!("at {}", self.registry));
+        show(page, &self.token);
+        page.field("made", &format!("{} by {}", self.token.created, self.token.created_by));
+    }
+}
+
+fn whoami(args: &TokenWhoami, printer: Printer) -> Outcome {
+    let remote = Remote::open(&args.connection, printer)?;
+    let token = remote.ask(remote.client.own_token())?;
+    printer.result(&Own { registry: remote.address.clone(), token })
 }
 
 #[derive(Debug, Serialize)]

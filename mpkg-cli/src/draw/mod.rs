@@ -4,6 +4,8 @@ mod bars;
 mod rollout;
 pub(crate) mod words;
 
+use mpkg_registry_client::wire::RolloutView;
+
 use crate::ops::remote::watch::Fleet;
 use crate::output::Page;
 
@@ -18,6 +20,9 @@ pub(crate) fn fleet(page: &mut Page, fleet: &Fleet) {
         "listening",
         &crate::text::count(usize::try_from(fleet.listeners).unwrap_or_default(), "host"),
     );
+    if let Some(seconds) = fleet.connected_s {
+        page.field("stream", &format!("connected for {}", words::span(seconds)));
+    }
     page.heading("Kills in force");
     if fleet.kills.is_empty() {
         page.line("  none");
@@ -41,17 +46,33 @@ pub(crate) fn fleet(page: &mut Page, fleet: &Fleet) {
             [it.id.to_string(), it.rollout.app.to_string(), it.rollout.release.to_string(), phase]
         }));
     }
+    drafts(page, &fleet.drafts);
+}
+
+/// The rollouts that wait for somebody to start them.
+fn drafts(page: &mut Page, drafts: &[RolloutView]) {
+    if drafts.is_empty() {
+        return;
+    }
+    page.heading("Drafts");
+    page.table(drafts.iter().map(|it| {
+        let (app, release) = (it.rollout.app.to_string(), it.rollout.release.to_string());
+        [it.id.to_string(), app, release, format!("{} by {}", it.rollout.since, it.author)]
+    }));
+    page.line("To start one: mpkg rollout start NUMBER");
 }
 
 /// The same without drawing: a line for each thing.
 pub(crate) fn fleet_lines(fleet: &Fleet) -> Vec<String> {
+    let connected = fleet.connected_s.map(|seconds| format!(" connected {seconds} s")).unwrap_or_default();
     let mut lines = vec![format!(
-        "{} head {} hosts {} kills {} rollouts {}",
+        "{} head {} hosts {} kills {} rollouts {} drafts {}{connected}",
         fleet.at,
         fleet.head,
         fleet.listeners,
         fleet.kills.len(),
-        fleet.rollouts.len() + fleet.more.len()
+        fleet.rollouts.len() + fleet.more.len(),
+        fleet.drafts.len()
     )];
     let kills = fleet.kills.iter().map(|kill| format!("{} kill {}", fleet.at, words::kill(kill).join(" ")));
     lines.extend(kills);

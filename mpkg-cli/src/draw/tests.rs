@@ -142,6 +142,8 @@ fn the_fleet_with_a_kill_and_without_anything() {
         kills: vec![serde_json::from_str(kill).unwrap()],
         rollouts: vec![glimpse(Phase::Running { step: 0 }, Some(gate(60, 1, 1_800)), minutes())],
         more: vec![view(Phase::Held { step: 0 })],
+        drafts: vec![view(Phase::Draft)],
+        connected_s: Some(200),
     };
     let draw = |it: &Fleet| {
         let mut page = Page::default();
@@ -151,5 +153,6 @@ fn the_fleet_with_a_kill_and_without_anything() {
     insta::assert_snapshot!("fleet", draw(&fleet_now));
     (fleet_now.kills, fleet_now.rollouts, fleet_now.more, fleet_now.listeners) =
         (Vec::new(), Vec::new(), Vec::new(), 0);
+    (fleet_now.drafts, fleet_now.connected_s) = (Vec::new(), None);
     insta::assert_snapshot!("fleet-empty", draw(&fleet_now));
 }

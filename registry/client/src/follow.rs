@@ -1,6 +1,6 @@
 //! Keeping a stream open.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mpkg_fleet::{Position, StreamEvent};
 use reqwest::{Method, Response};
@@ -44,7 +44,7 @@ pub struct Follower {
     client: Client,
     backoff: Backoff,
     last: Option<Position>,
-    open: Option<Response>,
+    open: Option<(Instant, Response)>,
     buffer: Vec<u8>,
     tries: u32,
 }
@@ -62,7 +62,12 @@ impl Follower {
         self.last
     }
 
-    /// The next event. It waits, over lost connections too, and gives up only where trying again is of no use: at a
+    /// How long the connection has been open; none while there is none.
+    pub fn connected(&self) -> Option<Duration> {
+        self.open.as_ref().map(|(since, _)| since.elapsed())
+    }
+
+    /// The next event. It may be given up at any moment, without an event being lost. It waits, over lost connections too, and gives up only where trying again is of no use: at a
     /// token that does not count, for one.
     pub async fn next(&mut self) -> Result<StreamEvent, ClientError> {
         loop {
@@ -94,9 +99,12 @@ impl Follower {
             if self.buffer.len() > EVENT {
                 return Err(ClientError::TooLarge { limit: EVENT });
             }
-            let response = match &mut self.open {
-                Some(response) => response,
-                None => self.open.insert(self.client.stream(self.last).await?),
+            let (_, response) = match &mut self.open {
+                Some(open) => open,
+                None => {
+                    let response = self.client.stream(self.last).await?;
+                    self.open.insert((Instant::now(), response))
+                }
             };
             match response.chunk().await? {
                 Some(chunk) => self.buffer.extend_from_slice(&chunk),

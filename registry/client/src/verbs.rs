@@ -59,6 +59,11 @@ impl Client {
         self.list(&["v1", "tokens"], paging).await
     }
 
+    /// The token that asks.
+    pub async fn own_token(&self) -> Result<TokenView> {
+        self.get(&["v1", "token"], &[]).await
+    }
+
     /// Revokes a token, by its public part.
     pub async fn revoke_token(&self, id: &str) -> Result<TokenView> {
         Ok(self.post(&["v1", "tokens", id, "revoke"], &Nothing {}).await?.value)

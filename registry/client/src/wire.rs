@@ -232,6 +232,28 @@ pub struct AuditEntry {
     pub hash: String,
 }
 
+impl AuditEntry {
+    /// The hash before the first entry.
+    pub const START: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+    /// What its hash is, where it follows an entry with the hash `before`: that of the JSON array `["mpkg.audit.v1", hash
+    /// before, seq, at, owner, token, action, subject, detail]`.
+    ///
+    /// ```
+    /// use mpkg_registry_client::wire::AuditEntry;
+    /// let entry: AuditEntry = serde_json::from_str(r#"{"seq": 1, "at": "2026-11-21T03:00:00Z", "owner": "ann",
+    ///     "token": "k3q7xw2a", "action": "kill", "subject": "x", "detail": "{}", "hash": ""}"#).unwrap();
+    /// assert_eq!(entry.chained(AuditEntry::START).to_string(),
+    ///     "523f93ceb19fe5520ff9fb9a07b5ecc78b87f3eb134f272574d497c86b7e99d2");
+    /// ```
+    pub fn chained(&self, before: &str) -> Hash {
+        let Self { seq, at, owner, token, action, subject, detail, .. } = self;
+        let members = ("mpkg.audit.v1", before, seq, at, owner, token, action, subject, detail);
+        // Strings, integers and times always serialize.
+        Hash::of(&serde_json::to_vec(&members).unwrap_or_default())
+    }
+}
+
 /// A registered publisher.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PublisherView {
@@ -629,6 +651,8 @@ pub struct Status {
     pub listeners: u64,
     /// Rollouts that are running or held.
     pub rollouts: Vec<RolloutView>,
+    /// Rollouts that nobody has started, the newest hundred.
+    pub drafts: Vec<RolloutView>,
     /// Kills in force.
     pub kills: Vec<KillView>,
 }

@@ -4,7 +4,6 @@
 //! is over the entry and the hash before it: whoever alters, drops or inserts an entry has to alter all that follow,
 //! and then the newest hash is another one than somebody may have noted elsewhere.
 
-use mpkg_package::Hash;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -12,18 +11,6 @@ use crate::auth::Caller;
 use crate::clock::time;
 use crate::store::{Db, damaged, int, uint};
 use mpkg_registry_client::wire::{AuditEntry, AuditReport};
-
-/// The hash before the first entry.
-fn start() -> Hash {
-    Hash([0; 32])
-}
-
-fn hash(before: &str, entry: &AuditEntry) -> Hash {
-    let AuditEntry { seq, at, owner, token, action, subject, detail, .. } = entry;
-    let members = ("mpkg.audit.v1", before, seq, at, owner, token, action, subject, detail);
-    // Strings, integers and JSON values always serialize.
-    Hash::of(&serde_json::to_vec(&members).unwrap_or_default())
-}
 
 fn read(row: &SqliteRow) -> Result<AuditEntry, sqlx::Error> {
     Ok(AuditEntry {
@@ -51,7 +38,7 @@ pub(crate) async fn append(
         sqlx::query("SELECT * FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(&mut *db).await?;
     let (seq, before) = match &newest {
         Some(row) => (uint(row.try_get("seq")?) + 1, row.try_get::<String, _>("hash")?),
-        None => (1, start().to_string()),
+        None => (1, AuditEntry::START.to_owned()),
     };
     let entry = AuditEntry {
         seq,
@@ -72,7 +59,7 @@ pub(crate) async fn append(
         .bind(&entry.action)
         .bind(&entry.subject)
         .bind(&entry.detail)
-        .bind(hash(&before, &entry).to_string())
+        .bind(entry.chained(&before).to_string())
         .execute(db)
         .await
         .map(|_| ())
@@ -86,13 +73,13 @@ pub(crate) async fn list(db: &mut Db, after: u64, limit: i64) -> Result<Vec<Audi
 
 /// Follows the whole chain.
 pub(crate) async fn verify(db: &mut Db) -> Result<AuditReport, sqlx::Error> {
-    let mut report = AuditReport { entries: 0, head: start().to_string(), broken_at: None };
+    let mut report = AuditReport { entries: 0, head: AuditEntry::START.to_owned(), broken_at: None };
     loop {
         let page = list(&mut *db, report.entries, 1_000).await?;
         let Some(last) = page.last().map(|entry| entry.seq) else { return Ok(report) };
         for entry in &page {
             let follows = entry.seq == report.entries + 1;
-            if !follows || hash(&report.head, entry).to_string() != entry.hash {
+            if !follows || entry.chained(&report.head).to_string() != entry.hash {
                 report.broken_at = Some(report.entries + 1);
                 return Ok(report);
             }

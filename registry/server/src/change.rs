@@ -1,11 +1,11 @@
 //! A change: one transaction with its audit entry, its answer under the idempotency key, and its events.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mpkg_fleet::StreamEvent;
-use mpkg_package::{Hash, Time};
+use mpkg_package::{Hash, RootChain, Time};
 use serde::Serialize;
 use sqlx::Row;
 use tokio::sync::OwnedMutexGuard;
@@ -14,7 +14,7 @@ use crate::audit;
 use crate::auth::Caller;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
-use crate::store::{Db, Tx};
+use crate::store::{self, Db, Tx};
 
 /// What a change is known by to the one who makes it.
 pub(crate) struct Once {
@@ -31,6 +31,7 @@ pub(crate) struct Change<'a> {
     once: Option<Once>,
     events: Vec<StreamEvent>,
     revoked: Option<String>,
+    roots: Option<RootChain>,
     order: OwnedMutexGuard<()>,
 }
 
@@ -55,7 +56,17 @@ impl<'a> Change<'a> {
         let order = Arc::clone(&registry.order).lock_owned().await;
         let tx = registry.store.begin().await?;
         let at = registry.time()?;
-        Ok(Self { registry, caller, at, tx, once: None, events: Vec::new(), revoked: None, order })
+        Ok(Self {
+            registry,
+            caller,
+            at,
+            tx,
+            once: None,
+            events: Vec::new(),
+            revoked: None,
+            roots: None,
+            order,
+        })
     }
 
     /// A change that the registry makes by itself.
@@ -111,17 +122,32 @@ impl<'a> Change<'a> {
         self.revoked = Some(token.to_owned());
     }
 
+    /// Gives the registry a newer root. The database has it with the change; memory and file follow, and where they do
+    /// not, the next start makes it up.
+    pub(crate) async fn roots(&mut self, chain: RootChain) -> Result<(), Failure> {
+        store::set_roots(&mut self.tx, &chain).await?;
+        self.roots = Some(chain);
+        Ok(())
+    }
+
     /// Commits, and only then lets anybody know.
     ///
     /// In a task of its own: whoever asked may hang up at any moment, and what was committed without being told would
     /// reach hosts minutes later only.
     pub(crate) async fn commit(self) -> Result<(), Failure> {
-        let Self { registry, tx, events, revoked, order, .. } = self;
-        let hub = Arc::clone(&registry.hub);
+        let Self { registry, tx, events, revoked, roots, order, .. } = self;
+        let (hub, callers) = (Arc::clone(&registry.hub), Arc::clone(&registry.callers));
+        let (kept, keys) = (Arc::clone(&registry.roots), Arc::clone(&registry.keys));
         let committed = tokio::spawn(async move {
             tx.commit().await?;
+            if let Some(roots) = roots {
+                // Before the event that has hosts ask for it.
+                *kept.write().unwrap_or_else(PoisonError::into_inner) = roots.clone();
+                keys.store_behind(roots).await;
+            }
             hub.publish(&events);
             if let Some(token) = revoked {
+                callers.forget(&token);
                 hub.revoke(&token);
             }
             drop(order);

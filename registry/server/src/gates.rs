@@ -13,13 +13,16 @@ use sqlx::Row;
 
 use crate::change::Change;
 use crate::failure::{Failure, Refusal};
-use crate::intake::{counters, from_number};
 use crate::registry::Registry;
 use crate::rollouts;
-use crate::store::{Db, RolloutRow, damaged, evidence, int, uint};
+use crate::store::{Db, RolloutRow, damaged, evidence, int, telemetry, uint};
 
 /// Looks at all rollouts.
 pub(crate) async fn look(registry: Arc<Registry>) -> Result<(), Failure> {
+    if let Err(error) = registry.intake.settle().await {
+        // What was counted until then may be enough to roll back.
+        tracing::error!(%error, "the newest telemetry is not counted");
+    }
     let mut db = registry.store.read.acquire().await?;
     let going = crate::store::rollouts::going(&mut db).await?;
     drop(db);
@@ -39,10 +42,8 @@ type Said = Option<Option<Counters>>;
 /// The votes of both arms, of devices that reported since the rollout began. One device after the other, so that it
 /// takes no more memory for a million of them.
 async fn arms(db: &mut Db, row: &RolloutRow, at: Time) -> Result<[ArmVotes; 2], Failure> {
-    let sql = "SELECT device, arm, release_seq, SUM(launches) AS launches, SUM(beacons) AS beacons, \
-               SUM(calls) AS calls, SUM(errors) AS errors, SUM(slow_500) AS slow_500, SUM(slow_2000) AS slow_2000, \
-               SUM(crashes) AS crashes, SUM(crash_loops) AS crash_loops, SUM(kills) AS kills \
-               FROM counters WHERE app = ? AND at >= ? GROUP BY device, arm, release_seq ORDER BY device";
+    let sql =
+        "SELECT device, arm, release_seq, counters FROM counters WHERE app = ? AND at >= ? ORDER BY device";
     // A rollout of the future began before the clock was put back: what came since is all earlier than that.
     let since = row.started.filter(|started| *started <= at.unix()).unwrap_or_default();
     let baseline = row.rollout.baseline.as_ref().map(|release| release.release_seq);
@@ -64,11 +65,15 @@ async fn arms(db: &mut Db, row: &RolloutRow, at: Time) -> Result<[ArmVotes; 2], 
             count(&device, &said);
             (device, said) = (name.to_owned(), [None; 2]);
         }
-        let (arm, release_seq) = (from_number(found.try_get("arm")?), uint(found.try_get("release_seq")?));
+        let (arm, release_seq) = (telemetry::arm(found.try_get("arm")?), uint(found.try_get("release_seq")?));
         for (said, ours) in said.iter_mut().zip(ours) {
             if arm == ours.0 {
-                let counters = (Some(release_seq) == ours.1).then(|| counters(&found)).transpose()?;
-                *said = Some(counters.or(said.flatten()));
+                let mut sum = said.flatten();
+                if Some(release_seq) == ours.1 {
+                    let counters = telemetry::counters(found.try_get("counters")?)?;
+                    sum = Some(sum.unwrap_or_default().plus(counters));
+                }
+                *said = Some(sum);
             }
         }
     }

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mpkg_package::root::{Draft, ROOT_ROLE, STATE_ROLE, STOP_ROLE};
 use mpkg_package::{RootChain, RootFile, SecretKey};
@@ -13,6 +14,7 @@ use mpkg_package::{RootChain, RootFile, SecretKey};
 use crate::store::OpenError;
 
 const ROOTS: &str = "roots";
+const LOCKED_OUT: &str = "the keys beside it do not have the roles state and stop in the newest root";
 
 pub(crate) struct Keys {
     pub(crate) state: SecretKey,
@@ -61,7 +63,7 @@ impl Keys {
         let stop = read_key(&folder.join("stop.pem"))?;
         let keys = Self { state, stop, folder };
         if !keys.serve(&chain) {
-            return Err(bad(&roots, &"the keys beside it do not have the roles state and stop in it"));
+            return Err(bad(&roots, &LOCKED_OUT));
         }
         Ok((keys, chain))
     }
@@ -89,8 +91,35 @@ impl Keys {
     }
 
     /// Keeps a newer root.
-    pub(crate) fn store(&self, chain: &RootChain) -> Result<(), OpenError> {
+    fn store(&self, chain: &RootChain) -> Result<(), OpenError> {
         write_private(&self.folder.join(ROOTS), &RootFile::new(chain.clone()).to_bytes())
+    }
+
+    /// Keeps a newer root that the database has. It is the one that counts, so a file that cannot be written now is
+    /// written at the next start.
+    pub(crate) async fn store_behind(self: Arc<Self>, chain: RootChain) {
+        let stored = tokio::task::spawn_blocking(move || self.store(&chain)).await;
+        if let Ok(Err(error)) = stored {
+            tracing::error!(%error, "the newest root is in the database only, until the next start");
+        }
+    }
+
+    /// Which roots count when the registry is opened: those of the file or those that the database has, whichever goes
+    /// on where the other one ends. The file is behind when the process ended between the two, and ahead in a backup
+    /// that was made while a newer root came.
+    pub(crate) fn settle(&self, file: RootChain, database: RootChain) -> Result<RootChain, OpenError> {
+        let path = self.folder.join(ROOTS);
+        if continues(&database, &file) {
+            return Ok(file);
+        }
+        if !continues(&file, &database) {
+            return Err(bad(&path, &"the database knows another root of this registry"));
+        }
+        if !self.serve(&database) {
+            return Err(bad(&path, &LOCKED_OUT));
+        }
+        self.store(&database)?;
+        Ok(database)
     }
 }
 

@@ -9,11 +9,13 @@
 mod audit;
 mod auth;
 mod call;
+mod callers;
 mod change;
 mod clock;
 mod config;
 mod encoding;
 mod failure;
+mod fold;
 mod gates;
 mod http;
 mod intake;

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::audit;
 use crate::auth::{Caller, Secret};
+use crate::callers::Callers;
 use crate::change::Change;
 use crate::config::Config;
 use crate::failure::{Failure, Refusal};
@@ -39,10 +40,11 @@ const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 pub struct Registry {
     pub(crate) config: Config,
     pub(crate) store: Store,
-    pub(crate) keys: Keys,
-    pub(crate) roots: RwLock<RootChain>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) roots: Arc<RwLock<RootChain>>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) intake: Intake,
+    pub(crate) callers: Arc<Callers>,
     pub(crate) metrics: Metrics,
     pub(crate) verifying: Semaphore,
     pub(crate) making: Making,
@@ -70,14 +72,21 @@ impl Registry {
         let lock = lock(folder)?;
         let (keys, roots) = Keys::open(folder)?;
         let store = Store::open(folder).await?;
+        let roots = match store.roots().await? {
+            Some(database) => keys.settle(roots, database)?,
+            None => roots,
+        };
+        store.keep_roots(&roots).await?;
         let quota = Quota::per_second(NonZeroU32::new(config.requests_per_second).unwrap_or(NonZeroU32::MIN));
         let (intake, batches) = Intake::new();
+        let journal = store.journal().await?;
         let registry = Arc::new(Self {
             store,
-            keys,
-            roots: RwLock::new(roots),
+            keys: Arc::new(keys),
+            roots: Arc::new(RwLock::new(roots)),
             hub: Arc::new(Hub::new()),
             intake,
+            callers: Arc::default(),
             metrics: Metrics::default(),
             verifying: Semaphore::new(VERIFYING),
             making: Making::default(),
@@ -91,7 +100,7 @@ impl Registry {
         let first_token = registry.first_token().await.map_err(OpenError::First)?;
         registry.first_head().await.map_err(OpenError::First)?;
         tokio::spawn(listeners::send(Arc::clone(&registry.hub), registry.config.idle));
-        registry.tasks.spawn(intake::write(Arc::clone(&registry), batches));
+        registry.tasks.spawn(intake::write(Arc::clone(&registry), journal, batches));
         registry.repeat(registry.config.sign_every, signing::again);
         registry.repeat(registry.config.gates_every, gates::look);
         registry.repeat(FORGET_EVERY, retention::forget);
@@ -251,8 +260,14 @@ impl std::fmt::Debug for Registry {
 impl Registry {
     /// Who has this token.
     pub(crate) async fn caller(&self, secret: &Secret) -> Result<Caller, Failure> {
+        let (hash, now) = (secret.hash(), self.unix());
+        let asked = match self.callers.find(hash, now) {
+            Ok(caller) => return Ok(caller),
+            Err(asked) => asked,
+        };
         let mut db = self.store.read.acquire().await?;
-        let caller = people::find_caller(&mut db, secret, self.unix()).await?;
-        caller.ok_or_else(|| Refusal::BadToken.into())
+        let caller = people::find_caller(&mut db, secret, now).await?.ok_or(Refusal::BadToken)?;
+        self.callers.remember(hash, &caller, asked);
+        Ok(caller)
     }
 }

@@ -18,6 +18,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/v1/status", "polva"),
     ("POST", "/v1/tokens", "a"),
     ("GET", "/v1/tokens", "a"),
+    ("GET", "/v1/token", "polvah"),
     ("POST", "/v1/tokens/{id}/revoke", "a"),
     ("GET", "/v1/audit", "a"),
     ("GET", "/v1/audit/verify", "a"),

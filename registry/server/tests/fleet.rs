@@ -427,6 +427,67 @@ async fn the_registrys_root_rotates_and_keeps_its_keys_in_charge() {
     got.refused(409, "MPKG-P31");
 }
 
+/// The roots of a registry with one more behind them, as a file.
+fn next_root(registry: &TestRegistry, expires: i64) -> Vec<u8> {
+    let pem = std::fs::read_to_string(registry.folder.path().join("keys/root.pem")).unwrap();
+    let mut file = RootFile::new(registry.registry.roots());
+    let mut draft = Draft::after(file.chain().last());
+    draft.expires = mpkg_package::Time::from_unix(expires);
+    file.propose(draft.build().unwrap()).unwrap();
+    file.sign(&SecretKey::from_pem(&pem).unwrap()).unwrap();
+    file.to_bytes()
+}
+
+/// A newer root is in database and file, one after the other. Whichever of the two a process that ended in between had
+/// written, and whichever a backup has the newer copy of: the newest root counts, and both have it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registrys_root_is_whole_wherever_the_process_ended() {
+    let mut registry = start().await;
+    let path = registry.folder.path().join("keys/roots");
+    let database = format!("sqlite://{}/registry.db", registry.folder.path().display());
+    let kept = async || {
+        let db = sqlx::SqlitePool::connect(&database).await.unwrap();
+        let kept: String =
+            sqlx::query_scalar("SELECT value FROM meta WHERE name = 'roots'").fetch_one(&db).await.unwrap();
+        (db, kept)
+    };
+    let (old_file, (_, old_row)) = (std::fs::read(&path).unwrap(), kept().await);
+    let request = registry.request(&registry.admin, reqwest::Method::PUT, "/v1/state/roots");
+    let request = request.header("idempotency-key", "roots").body(next_root(&registry, 4_000_000_000));
+    common::read(request).await.ok();
+    let (new_file, (_, new_row)) = (std::fs::read(&path).unwrap(), kept().await);
+    assert!(old_file != new_file && old_row != new_row);
+    let whole = async |registry: &TestRegistry| {
+        assert_eq!(registry.registry.roots().len(), 2);
+        assert_eq!(std::fs::read(&path).unwrap(), new_file);
+        assert_eq!(kept().await.1, new_row);
+        let audit = registry.get(&registry.admin, "/v1/audit?limit=200").await.ok().json();
+        let items = audit["items"].as_array().unwrap();
+        assert_eq!(items.iter().filter(|it| it["action"] == "registry.roots").count(), 1);
+    };
+    for (file, row) in [(&old_file, &new_row), (&new_file, &old_row), (&new_file, &new_row)] {
+        registry.stop().await;
+        std::fs::write(&path, file).unwrap();
+        let (db, _) = kept().await;
+        sqlx::query("UPDATE meta SET value = ? WHERE name = 'roots'").bind(row).execute(&db).await.unwrap();
+        db.close().await;
+        registry = registry.started().await;
+        whole(&registry).await;
+    }
+
+    // Another registry's file is no older or newer copy of this one's.
+    let other = start().await;
+    registry.stop().await;
+    std::fs::copy(other.folder.path().join("keys/roots"), &path).unwrap();
+    for name in ["state.pem", "stop.pem"] {
+        let name = format!("keys/{name}");
+        std::fs::copy(other.folder.path().join(&name), registry.folder.path().join(&name)).unwrap();
+    }
+    let folder = registry.closed();
+    let refused = mpkg_registry::Registry::open(common::config(folder.path())).await;
+    assert!(matches!(refused, Err(mpkg_registry::OpenError::Keys { .. })));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn floors_rise_and_stop_what_is_rolled_out_below_them() {
     let registry = start().await;

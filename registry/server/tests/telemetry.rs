@@ -65,6 +65,36 @@ async fn what_comes_twice_or_late_changes_nothing() {
     assert_eq!(sum(&registry, 1).await, good().plus(early));
 }
 
+/// Rows of the journal, and of the table that they are counted in.
+async fn on_the_disk(registry: &TestRegistry) -> (i64, i64) {
+    let file = format!("sqlite://{}/registry.db", registry.folder.path().display());
+    let db = sqlx::SqlitePool::connect(&file).await.unwrap();
+    let journal = sqlx::query_scalar("SELECT COALESCE(SUM(rows), 0) FROM journal");
+    let journal = journal.fetch_one(&db).await.unwrap();
+    let counted = sqlx::query_scalar("SELECT COUNT(*) FROM counters").fetch_one(&db).await.unwrap();
+    db.close().await;
+    (journal, counted)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_counted_after_a_restart_and_once() {
+    let registry = start().await;
+    registry.claim().await;
+    registry.publish(1).await;
+    let phone = registry.host("phone").await;
+    for boot in ["b1", "b2"] {
+        send(&registry, &phone, vec![report(1, Arm::Neither, boot, good())]).await.ok();
+    }
+    let mut registry = registry.restart().await;
+    assert_eq!(on_the_disk(&registry).await, (2, 0), "nobody has looked at it");
+    send(&registry, &phone, vec![report(1, Arm::Neither, "b1", good())]).await.ok();
+    for _ in 0..2 {
+        assert_eq!(sum(&registry, 1).await, good().plus(good()));
+        assert_eq!(on_the_disk(&registry).await, (0, 2));
+        registry = registry.restart().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_about_nothing_is_ignored_and_what_cannot_be_refused() {
     let registry = start().await;

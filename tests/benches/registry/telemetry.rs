@@ -14,7 +14,7 @@ use crate::process::Part;
 use crate::servers;
 
 /// Connections at once: a proxy before the registry has so many for all devices.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 256;
 /// Rows of a batch: what a device that runs a few apps has to say.
 const ROWS: u64 = 16;
 /// For so long at least.

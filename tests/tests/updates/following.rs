@@ -109,7 +109,7 @@ async fn a_kill_stops_what_runs_and_holds_without_a_registry_until_it_is_lifted(
     host.device.held().runs = false;
 
     // Somewhere else by now, as far as this host is concerned: it has another address.
-    let registry = registry.restart().await;
+    let registry = registry.started().await;
     let client =
         mpkg_registry_client::Client::new(&registry.base, Some(&registry.host("unit").await)).unwrap();
     let settings = host.settings.clone().registry(client);

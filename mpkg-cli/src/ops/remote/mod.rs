@@ -1,5 +1,6 @@
 //! Talking to a registry: where it is, who asks, and what its answers mean.
 
+pub(crate) mod audit;
 pub(crate) mod confirm;
 pub(crate) mod export;
 pub(crate) mod failure;
@@ -100,6 +101,11 @@ impl Remote {
     /// Waits for an answer.
     pub(crate) fn ask<T>(&self, answer: impl Future<Output = Result<T, ClientError>>) -> Outcome<T> {
         self.try_ask(answer).map_err(|error| failure::of(&self.address, error))
+    }
+
+    /// Waits for something that comes when it comes.
+    pub(crate) fn wait<T>(&self, event: impl Future<Output = T>) -> T {
+        self.runtime.block_on(event)
     }
 
     /// As [`Self::ask`], for those who know what to make of a refusal.

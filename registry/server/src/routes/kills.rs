@@ -163,6 +163,7 @@ async fn drill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer 
     let issued = registry.time()?;
     let kill = Kill { level: new.level, scope: new.scope, reason: new.reason, issued, nonce: 0 };
     kill.check().map_err(|error| Failure::rule(error.code(), &error))?;
+    registry.intake.settle().await?;
     let mut db = registry.store.read.acquire().await?;
     ok(&hits(&mut db, &kill).await?)
 }

@@ -13,9 +13,12 @@ use crate::failure::Refusal;
 use crate::openapi;
 use crate::registry::Registry;
 use crate::routes::{kills, rollouts};
-use crate::store;
+use crate::store::{self, RolloutRow};
 use mpkg_registry_client::wire::Role;
 use mpkg_registry_client::wire::{Nothing, Status};
+
+/// Drafts that are shown.
+const DRAFTS: i64 = 100;
 
 pub(super) fn routes() -> Vec<Route> {
     let scrapers = Access::Roles(&[Role::Operator, Role::Admin]);
@@ -60,13 +63,18 @@ async fn document() -> Answer {
 async fn status(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
     let mut db = registry.store.read.acquire().await?;
     let going = store::rollouts::going(&mut db).await?;
+    let drafts = store::rollouts::drafts(&mut db, DRAFTS).await?;
     let kills = store::kills::list(&mut db, i64::MAX, 1_000, false).await?;
-    let mine = |app: &mpkg_manifest::AppId| call.caller.app(app).is_ok();
+    let mine = |rows: Vec<RolloutRow>| {
+        let mine = rows.iter().filter(|row| call.caller.app(&row.rollout.app).is_ok());
+        mine.map(rollouts::view).collect()
+    };
     ok(&Status {
         registry: registry.id(),
         head: registry.hub.at(),
         listeners: registry.hub.listeners() as u64,
-        rollouts: going.iter().filter(|row| mine(&row.rollout.app)).map(rollouts::view).collect(),
+        rollouts: mine(going),
+        drafts: mine(drafts),
         kills: kills.iter().map(kills::view).collect(),
     })
 }

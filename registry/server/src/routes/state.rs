@@ -91,8 +91,7 @@ async fn put_roots(State(registry): State<Arc<Registry>>, mut call: Call) -> Ans
     let version = chain.last().version();
     change.audit("registry.roots", "registry", &json!({ "root_version": version })).await?;
     change.announce(StreamEvent::Roots { version });
-    registry.keys.store(&chain).map_err(|error| Failure::internal(&error))?;
-    *registry.roots.write().unwrap_or_else(std::sync::PoisonError::into_inner) = chain;
+    change.roots(chain).await?;
     change.done(StatusCode::OK, &Nothing {}).await
 }
 

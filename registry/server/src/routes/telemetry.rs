@@ -13,9 +13,8 @@ use crate::auth::Access;
 use crate::call::{Answer, Call, ok};
 use crate::clock::time;
 use crate::failure::{Failure, Refusal};
-use crate::intake;
 use crate::registry::Registry;
-use crate::store::uint;
+use crate::store::{telemetry, uint};
 use mpkg_registry_client::wire::Role;
 use mpkg_registry_client::wire::{Minute, MinutesQuery, Page, Received};
 
@@ -42,6 +41,7 @@ async fn report(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer
 async fn minutes(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
     let (app, query): (AppId, MinutesQuery) = (call.param("app_id")?, call.query()?);
     let back = i64::from(query.minutes.unwrap_or(60).clamp(1, 1_440));
+    registry.intake.settle().await?;
     let mut db = registry.store.read.acquire().await?;
     let sql = "SELECT * FROM minutes WHERE app = ? AND minute > ? ORDER BY minute, release_seq";
     let rows =
@@ -52,7 +52,7 @@ async fn minutes(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
         items.push(Minute {
             release_seq: uint(row.try_get("release_seq")?),
             at,
-            counters: intake::counters(&row)?,
+            counters: telemetry::of_minute(&row)?,
         });
     }
     ok(&Page { items, next: None })

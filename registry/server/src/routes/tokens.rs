@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::{Kind, Part, Route};
+use super::{ALL, Kind, Part, Route};
 use crate::auth::{Access, Secret};
 use crate::call::{Answer, Call, ok};
 use crate::change::{Answered, Begun};
@@ -28,6 +28,9 @@ pub(super) fn routes() -> Vec<Route> {
             .says("Lists tokens.")
             .query::<Paging>()
             .answer::<Page<TokenView>>(),
+        Route::get("/v1/token", ALL, own)
+            .says("The token that asks: whose it is, what it may do, and until when.")
+            .answer::<TokenView>(),
         Route::post("/v1/tokens/{id}/revoke", admin, Kind::Stop, revoke)
             .says("Revokes a token, at once and for ever.")
             .body::<Nothing>()
@@ -72,6 +75,11 @@ async fn list(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
     let items = people::tokens(&mut db, paging.name(), paging.limit()).await?;
     let next = paging.next(&items, |token| token.id.clone());
     ok(&Page { items, next })
+}
+
+async fn own(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
+    let mut db = registry.store.read.acquire().await?;
+    ok(&people::token(&mut db, &call.caller.token).await?.ok_or(Refusal::NoSuchToken)?)
 }
 
 async fn revoke(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {

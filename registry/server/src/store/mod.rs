@@ -13,15 +13,20 @@ pub(crate) mod people;
 pub(crate) mod releases;
 pub(crate) mod retention;
 pub(crate) mod rollouts;
+pub(crate) mod telemetry;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use data_encoding::BASE64;
+use mpkg_package::RootChain;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use thiserror::Error;
+
+use crate::intake::Journal;
 
 pub(crate) use apps::{AppRow, PublisherRow};
 pub use backup::{BackupError, backup, restore};
@@ -129,6 +134,9 @@ fn options(folder: &Path) -> SqliteConnectOptions {
         // over the tables.
         .pragma("cache_size", "-16384")
         .pragma("wal_autocheckpoint", "4096")
+        // Telemetry reads as many rows at once; with fewer places the database's thread and ours wake each other up for
+        // every few of them.
+        .row_buffer_size(1_024)
         .busy_timeout(Duration::from_secs(10))
 }
 
@@ -137,7 +145,10 @@ fn migrations() -> Migrator {
         let sql = sqlx::SqlStr::from_static(sql);
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations(vec![step(1, "first", include_str!("schema.sql"))])
+    Migrator::with_migrations(vec![
+        step(1, "first", include_str!("schema.sql")),
+        step(2, "telemetry", include_str!("telemetry.sql")),
+    ])
 }
 
 impl Store {
@@ -167,10 +178,37 @@ impl Store {
         }
     }
 
+    /// The telemetry that was acknowledged and is not counted yet.
+    pub(crate) async fn journal(&self) -> Result<Journal, sqlx::Error> {
+        let (last, rows) = telemetry::journal(&mut *self.read.acquire().await?).await?;
+        Ok(Journal { last, rows })
+    }
+
+    /// The registry's roots, which a change of them has here first. None before the first start has put them here.
+    pub(crate) async fn roots(&self) -> Result<Option<RootChain>, sqlx::Error> {
+        let Some(text) = meta(&mut *self.read.acquire().await?, ROOTS).await? else { return Ok(None) };
+        let bytes = BASE64.decode(text.as_bytes()).map_err(|_| damaged("root chain"))?;
+        RootChain::parse(&bytes).map(Some).map_err(|_| damaged("root chain"))
+    }
+
+    /// Keeps the roots that a start has found.
+    pub(crate) async fn keep_roots(&self, chain: &RootChain) -> Result<(), sqlx::Error> {
+        let mut tx = self.begin().await?;
+        set_roots(&mut tx, chain).await?;
+        tx.commit().await
+    }
+
     pub(crate) async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+const ROOTS: &str = "roots";
+
+/// Keeps the registry's roots.
+pub(crate) async fn set_roots(db: &mut Db, chain: &RootChain) -> Result<(), sqlx::Error> {
+    set_meta(db, ROOTS, &BASE64.encode(&chain.to_bytes())).await
 }
 
 /// A named value.
@@ -181,4 +219,40 @@ pub(crate) async fn meta(db: &mut Db, name: &str) -> Result<Option<String>, sqlx
 pub(crate) async fn set_meta(db: &mut Db, name: &str, value: &str) -> Result<(), sqlx::Error> {
     let sql = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     sqlx::query(sql).bind(name).bind(value).execute(db).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use mpkg_fleet::{Arm, Counters};
+    use sqlx::Row;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn telemetry_of_the_first_schema_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = SqlitePoolOptions::new().connect_with(options(folder.path())).await.unwrap();
+        let first = migrations().iter().next().unwrap().clone();
+        Migrator::with_migrations(vec![first]).run(&pool).await.unwrap();
+        let sql =
+            "INSERT INTO counters VALUES ('org.example.app', 7, ?, 'b', 1, 9, 8, 7, 6, 5, 4, 3, 2, 1, 1000)";
+        for device in ["d1", "d2"] {
+            sqlx::query(sql).bind(device).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+
+        let store = Store::open(folder.path()).await.unwrap();
+        let mut db = store.read.acquire().await.unwrap();
+        let rows = sqlx::query("SELECT * FROM counters ORDER BY device").fetch_all(&mut *db).await.unwrap();
+        let expected: Counters = [9, 8, 7, 6, 5, 4, 3, 2, 1].into();
+        for (row, device) in rows.iter().zip(["d1", "d2"]) {
+            assert_eq!(row.get::<&str, _>("device"), device);
+            assert_eq!(telemetry::arm(row.get("arm")), Arm::Control);
+            assert_eq!(telemetry::counters(row.get("counters")).unwrap(), expected);
+            assert_eq!((row.get::<i64, _>("release_seq"), row.get::<i64, _>("at")), (7, 1_000));
+        }
+        assert_eq!(rows.len(), 2);
+        drop(db);
+        store.close().await;
+    }
 }

@@ -17,19 +17,20 @@ const PART: usize = 500;
 /// something waits for long.
 pub(crate) async fn forget(registry: Arc<Registry>) -> Result<(), Failure> {
     let before = registry.unix() - KEPT_S;
+    registry.intake.settle().await?;
     loop {
         let mut db = registry.store.read.acquire().await?;
-        let sql = "SELECT app, release_seq, device, boot FROM counters WHERE at < ? LIMIT ?";
+        let sql = "SELECT app, device, release_seq, boot FROM counters WHERE at < ? LIMIT ?";
         let old = sqlx::query(sql).bind(before).bind(FOUND).fetch_all(&mut *db).await?;
         drop(db);
         for part in old.chunks(PART) {
             let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM counters WHERE at < ");
-            query.push_bind(before).push(" AND (app, release_seq, device, boot) IN (VALUES ");
+            query.push_bind(before).push(" AND (app, device, release_seq, boot) IN (VALUES ");
             let mut keys = query.separated(", ");
             for row in part {
                 keys.push("(").push_bind_unseparated(row.try_get::<&str, _>("app")?).push_unseparated(", ");
-                keys.push_bind_unseparated(row.try_get::<i64, _>("release_seq")?).push_unseparated(", ");
                 keys.push_bind_unseparated(row.try_get::<&str, _>("device")?).push_unseparated(", ");
+                keys.push_bind_unseparated(row.try_get::<i64, _>("release_seq")?).push_unseparated(", ");
                 keys.push_bind_unseparated(row.try_get::<&str, _>("boot")?).push_unseparated(")");
             }
             query.push(")");

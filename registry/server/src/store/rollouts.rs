@@ -73,6 +73,12 @@ pub(crate) async fn of_app(
     rows.iter().map(read).collect()
 }
 
+/// Those that nobody has started, the newest first.
+pub(crate) async fn drafts(db: &mut Db, limit: i64) -> Result<Vec<RolloutRow>, sqlx::Error> {
+    let sql = "SELECT * FROM rollouts WHERE phase = 'draft' ORDER BY id DESC LIMIT ?";
+    sqlx::query(sql).bind(limit).fetch_all(db).await?.iter().map(read).collect()
+}
+
 /// Those that gates look at.
 pub(crate) async fn going(db: &mut Db) -> Result<Vec<RolloutRow>, sqlx::Error> {
     let sql = "SELECT * FROM rollouts WHERE phase IN ('running', 'held') ORDER BY id";

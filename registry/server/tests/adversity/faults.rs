@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::common::{APP, Package, chain, config};
 use mpkg_fleet::{Fleet, Follow, StreamEvent};
-use mpkg_package::{RootFile, Trust, verify_detached};
+use mpkg_package::root::Draft;
+use mpkg_package::{RootChain, RootFile, SecretKey, Time, Trust, verify_detached};
 use mpkg_registry::{Opened, Registry, serve};
 use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
@@ -315,6 +317,61 @@ async fn what_was_acknowledged_outlives_a_kill_and_nothing_is_there_by_half() {
         assert_eq!(audit["broken_at"], Value::Null);
         assert!(audit["entries"].as_u64().unwrap() as usize >= journal.lock().unwrap().kills.len());
         caller.judge(&mut host).await;
+        process.kill();
+    }
+}
+
+/// Newer roots, one after the other, until the registry is gone.
+async fn rotate_away(caller: Caller, pem: String, newest: Arc<AtomicU32>) {
+    let root_key = SecretKey::from_pem(&pem).unwrap();
+    let mut file = RootFile::new(RootChain::parse(&caller.bytes("/v1/state/roots").await).unwrap());
+    loop {
+        let version = file.chain().last().version() + 1;
+        let mut draft = Draft::after(file.chain().last());
+        draft.expires = Time::from_unix(4_000_000_000 + i64::from(version));
+        file.propose(draft.build().unwrap()).unwrap();
+        file.sign(&root_key).unwrap();
+        let key = format!("roots-{version}");
+        let change = caller.change("/v1/state/roots", &key, file.to_bytes());
+        let Some((status, answer)) = change.await else { return };
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        newest.store(version, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_root_of_the_registry_outlives_a_kill_and_stands_in_the_log() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("registry");
+    let first = Process::start(&folder);
+    let id = first.caller().get("/v1/status").await["registry"].as_str().unwrap().to_owned();
+    let mut host = Fleet::new(Trust::publisher(id.parse().unwrap()));
+    first.kill();
+    let pem = std::fs::read_to_string(folder.join("keys/root.pem")).unwrap();
+    let newest = Arc::new(AtomicU32::new(1));
+    for round in 0..6 {
+        let process = Process::start(&folder);
+        let before = newest.load(Ordering::SeqCst);
+        let task = tokio::spawn(rotate_away(process.caller(), pem.clone(), Arc::clone(&newest)));
+        while newest.load(Ordering::SeqCst) < before + round {
+            tokio::task::yield_now().await;
+            assert!(!task.is_finished(), "a root was refused");
+        }
+        process.kill();
+        task.await.unwrap();
+
+        let process = Process::start(&folder);
+        let caller = process.caller();
+        let found = RootChain::parse(&caller.bytes("/v1/state/roots").await).unwrap();
+        let (version, known) = (found.last().version(), newest.load(Ordering::SeqCst));
+        assert!((known..=known + 1).contains(&version), "{known} {version}");
+        let logged = caller.all("/v1/audit").await;
+        let logged = logged.iter().filter(|it| it["action"] == "registry.roots").count();
+        assert_eq!(logged, version as usize - 1, "as many as there are newer roots");
+        let file = std::fs::read(folder.join("keys/roots")).unwrap();
+        assert_eq!(RootFile::parse(&file).unwrap().chain().len(), found.len());
+        caller.judge(&mut host).await;
+        newest.store(version, Ordering::SeqCst);
         process.kill();
     }
 }

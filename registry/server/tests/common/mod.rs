@@ -122,11 +122,23 @@ impl TestRegistry {
         self.restart_with(|config| config).await
     }
 
-    pub async fn restart_with(self, settings: impl FnOnce(Config) -> Config) -> Self {
-        let Self { folder, admin, http, running, registry, .. } = self;
-        if let Some(running) = running {
-            running.stop().await;
-        }
+    pub async fn restart_with(mut self, settings: impl FnOnce(Config) -> Config) -> Self {
+        self.stop().await;
+        self.started_with(settings).await
+    }
+
+    /// Starts again in the same folder, once it was stopped.
+    pub async fn started(self) -> Self {
+        self.started_with(|config| config).await
+    }
+
+    /// What is left of one that was stopped.
+    pub fn closed(self) -> TempDir {
+        self.folder
+    }
+
+    async fn started_with(self, settings: impl FnOnce(Config) -> Config) -> Self {
+        let Self { folder, admin, http, registry, .. } = self;
         drop(registry);
         let Opened { registry, first_token } = Registry::open(settings(config(folder.path()))).await.unwrap();
         assert_eq!(first_token, None);
