@@ -1,5 +1,7 @@
 //! What can be typed. Arguments only: what the verbs do is in `commands`.
 
+#[cfg(all(feature = "run", feature = "serve"))]
+mod demo;
 mod fleet;
 mod keys;
 mod misc;
@@ -16,6 +18,8 @@ pub(crate) mod values;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(all(feature = "run", feature = "serve"))]
+pub(crate) use demo::{Demo, DemoPart};
 pub(crate) use fleet::{
     ApproveCommand, ApproveLift, ApproveRelease, ApproveRollout, AuditCommand, AuditList, AuditVerify,
     GoVerb, Kill, KillLevel, Lift, Status, TokenCommand, TokenCreate, TokenList, TokenRevoke, TokenRole,
@@ -117,6 +121,8 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     #[command(subcommand)]
     Token(TokenCommand),
+    #[cfg(all(feature = "run", feature = "serve"))]
+    Demo(Demo),
     Explain(Explain),
     Completions(Completions),
     Man(Man),

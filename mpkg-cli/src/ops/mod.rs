@@ -1,6 +1,8 @@
 //! What the verbs do, without a word about how it is asked for or shown.
 
 pub(crate) mod build;
+#[cfg(all(feature = "run", feature = "serve"))]
+pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;
