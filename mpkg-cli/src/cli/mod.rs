@@ -1,5 +1,6 @@
 //! What can be typed. Arguments only: what the verbs do is in `commands`.
 
+mod airgap;
 #[cfg(all(feature = "run", feature = "serve"))]
 mod demo;
 mod fleet;
@@ -18,6 +19,7 @@ pub(crate) mod values;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use airgap::{FleetCommand, FleetExport};
 #[cfg(all(feature = "run", feature = "serve"))]
 pub(crate) use demo::{Demo, DemoPart};
 pub(crate) use fleet::{
@@ -115,6 +117,8 @@ pub(crate) enum Command {
     Kill(Box<Kill>),
     Lift(Lift),
     Status(Status),
+    #[command(subcommand)]
+    Fleet(FleetCommand),
     #[command(subcommand)]
     Approve(ApproveCommand),
     #[command(subcommand)]

@@ -1,5 +1,6 @@
 //! One file for each verb: arguments in, operation, result printed.
 
+mod airgap;
 mod approve;
 mod audit;
 mod build;
@@ -70,6 +71,7 @@ pub(crate) fn run(command: Command, printer: Printer) -> Outcome {
         Command::Kill(args) => kill::run(*args, printer),
         Command::Lift(args) => kill::lift(&args, printer),
         Command::Status(args) => status::run(&args, printer),
+        Command::Fleet(args) => airgap::run(args, printer),
         Command::Approve(args) => approve::run(&args, printer),
         Command::Audit(args) => audit::run(&args, printer),
         Command::Token(args) => token::run(args, printer),

@@ -3,31 +3,32 @@
 //! It waits for the disk and for nothing else: what takes longer runs beside it, so that a kill never waits for a download
 //! or for a registry that does not answer.
 
+mod papers;
+mod reports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mpkg_fleet::{
-    AcceptError, Arm, Batch, Context, Fleet, Follow, KillId, Level, Outcome, Position, StreamEvent,
-};
+use mpkg_fleet::{Batch, Context, Fleet, KillId, Level, Position, StreamEvent};
 use mpkg_manifest::AppId;
 use mpkg_package::Hash;
-use mpkg_registry_client::{Client, ClientError};
+use mpkg_registry_client::ClientError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::{AgentError, Opened};
-use super::device::{Counted, Device};
-use super::event::{AppStatus, Event, Paper, Status};
-use super::fetch::{Papers, Wanted, documents, some_of};
+use super::device::Device;
+use super::event::{AppStatus, Event, Status};
+use super::fetch::{Papers, Wanted, some_of};
 use super::installs::{Installing, Installs};
 use super::orders::Orders;
 use super::settings::Settings;
-use super::tally::Tally;
-use super::vault::{APPS, FLEET, TELEMETRY, Vault};
+use super::unreported::Unreported;
+use super::vault::{APPS, Vault};
 use crate::data::DataError;
 
 /// Calls that wait for news at the same time.
@@ -73,7 +74,7 @@ pub(crate) struct Actor<D: Device> {
     /// Who waits for the news that are being fetched.
     waiting: Vec<Answer<()>>,
     installs: Installs,
-    tally: Tally,
+    unreported: Unreported,
     reporting: bool,
     /// What is known is not on the disk, so nothing but what ends something is begun on its word.
     unsaved: bool,
@@ -121,7 +122,7 @@ impl<D: Device> Actor<D> {
             roots_asked: None,
             waiting: Vec::new(),
             installs,
-            tally: Tally::new(telemetry.as_deref()),
+            unreported: Unreported::new(telemetry.as_deref()),
             reporting: false,
             unsaved: false,
             heard: None,
@@ -168,7 +169,7 @@ impl<D: Device> Actor<D> {
         }
         self.beside.shutdown().await;
         self.count().await;
-        self.keep_tally().await;
+        self.keep_unreported().await;
     }
 
     fn tell(&self, event: Event) {
@@ -247,200 +248,7 @@ impl<D: Device> Actor<D> {
                 }
                 self.settle().await;
             }
-            Done::Reported { batch, outcome, answer } => {
-                self.reporting = false;
-                match outcome {
-                    Ok(()) => {
-                        self.tally.acknowledge(&batch);
-                        self.tell(Event::Reported { rows: batch.reports.len() });
-                        self.keep_tally().await;
-                        // Until all is told.
-                        self.send(answer);
-                    }
-                    Err(error) => {
-                        self.trouble(&error);
-                        let _ = answer.map(|answer| answer.send(()));
-                    }
-                }
-            }
-        }
-    }
-
-    async fn streamed(&mut self, event: StreamEvent) {
-        self.heard = Some(Instant::now());
-        let follow = event.follow(self.position());
-        let papers: Papers = match event {
-            StreamEvent::Head { head, apps, .. } => {
-                let wanted = apps.into_iter().filter(|streamed| self.wanted.contains(&streamed.app));
-                let states =
-                    wanted.map(|streamed| (Paper::State { app: streamed.app }, streamed.state.into_bytes()));
-                std::iter::once((Paper::Head, head.into_bytes())).chain(states).collect()
-            }
-            StreamEvent::Stop { notice } => vec![(Paper::Stop, notice.into_bytes())],
-            StreamEvent::Roots { .. } => {
-                self.fetch(Wanted::Head { roots: true });
-                return;
-            }
-            StreamEvent::Heartbeat { .. } => Papers::new(),
-        };
-        let taken = self.take_in(papers).await;
-        if taken.roots && self.may_ask_for_roots() {
-            self.fetch(Wanted::Head { roots: true });
-        } else if matches!(follow, Follow::Fetch | Follow::ApplyAndFetch) {
-            self.fetch(Wanted::Head { roots: false });
-        } else {
-            self.fetch_missing();
-        }
-        self.settle().await;
-    }
-
-    async fn fetched(&mut self, wanted: Wanted, papers: Papers, error: Option<ClientError>) {
-        self.fetching = false;
-        if let Some(error) = error {
-            self.trouble(&error);
-        }
-        if !papers.is_empty() {
-            self.heard = Some(Instant::now());
-        }
-        let taken = self.take_in(papers).await;
-        if let Some(roots) = self.fetch_again.take() {
-            self.fetch(Wanted::Head { roots });
-        } else if taken.roots && self.may_ask_for_roots() {
-            self.fetch(Wanted::Head { roots: true });
-        } else if matches!(wanted, Wanted::Head { .. }) {
-            // Only after a head: a registry that never gives what its head names is not asked for ever.
-            self.fetch_missing();
-        }
-        if !self.fetching {
-            for waiting in self.waiting.drain(..) {
-                let _ = waiting.send(());
-            }
-        }
-        self.settle().await;
-    }
-
-    /// Newer roots may be what is missing. They are asked for now and again, and not at each document: one that nobody can
-    /// judge must not keep this host busy.
-    fn may_ask_for_roots(&mut self) -> bool {
-        let recently = self.roots_asked.is_some_and(|asked| asked.elapsed() < self.settings.look_every);
-        if !recently {
-            self.roots_asked = Some(Instant::now());
-        }
-        !recently
-    }
-
-    /// Fetches news, now or after what is being fetched, and answers when they are taken in.
-    fn news(&mut self, waiting: Option<Answer<()>>) {
-        if self.settings.registry.is_none() {
-            let _ = waiting.map(|waiting| waiting.send(()));
-            return;
-        }
-        self.waiting.extend(waiting);
-        self.fetch(Wanted::Head { roots: false });
-    }
-
-    /// Fetches the states that the head names and that are not here.
-    fn fetch_missing(&mut self) {
-        let missing = self.fleet.missing();
-        let apps: Vec<AppId> =
-            missing.into_iter().filter(|app| self.wanted.contains(*app)).cloned().collect();
-        if !apps.is_empty() {
-            self.fetch(Wanted::States(apps));
-        }
-    }
-
-    fn fetch(&mut self, wanted: Wanted) {
-        let Some(client) = self.settings.registry.clone() else { return };
-        if self.fetching {
-            let roots = wanted == (Wanted::Head { roots: true });
-            self.fetch_again = Some(self.fetch_again.unwrap_or(false) || roots);
-            return;
-        }
-        self.fetching = true;
-        let wanted = match wanted {
-            Wanted::Head { roots } => Wanted::Head { roots: roots || self.fleet.roots().is_none() },
-            states @ Wanted::States(_) => states,
-        };
-        // Whoever waits for an answer does not wait for others as well.
-        let wait = if self.waiting.is_empty() { some_of(self.settings.spread / 10) } else { Duration::ZERO };
-        self.beside.spawn(async move {
-            tokio::time::sleep(wait).await;
-            let (papers, error) = documents(&client, &wanted).await;
-            Done::Fetched { wanted, papers, error }
-        });
-    }
-
-    /// Takes documents in: kills are obeyed at once, everything else once it is on the disk.
-    async fn take_in(&mut self, papers: Papers) -> Taken {
-        let mut taken = Taken::default();
-        if papers.is_empty() {
-            return taken;
-        }
-        let mut next = (*self.fleet).clone();
-        for (paper, bytes) in papers {
-            let clock = (self.settings.clock)();
-            let outcome = match &paper {
-                Paper::Roots => next.accept_roots(&bytes),
-                Paper::Head => next.accept_head(&bytes, clock),
-                Paper::State { .. } => next.accept_app(&bytes, clock),
-                Paper::Stop => next.accept_stop(&bytes),
-            };
-            self.note(paper, outcome, &mut taken);
-        }
-        let next = Arc::new(next);
-        if !taken.killed.is_empty() {
-            // Before the disk is waited for: a power cut can make this host forget that it stopped something, and then it
-            // hears of it again.
-            let stopped = self.device.obey(&self.orders(&next));
-            self.tell(Event::Killed { kills: taken.killed.clone(), stopped });
-        }
-        if taken.persist {
-            self.fleet = next;
-            self.save().await;
-            if !self.unsaved {
-                self.device.obey(&self.orders(&self.fleet));
-            }
-            if !taken.lifted.is_empty() {
-                self.tell(Event::Lifted { kills: taken.lifted.clone() });
-            }
-        }
-        let position = self.position();
-        if *self.reached.borrow() != position {
-            self.reached.send_replace(position);
-            self.tell(Event::Head { at: position.unwrap_or_default() });
-        }
-        taken
-    }
-
-    fn note(&self, paper: Paper, outcome: Outcome, taken: &mut Taken) {
-        taken.persist |= outcome.must_persist();
-        if let Some(error) = &outcome.refused {
-            taken.roots |= matches!(
-                error,
-                AcceptError::NoRoot
-                    | AcceptError::Document(_)
-                    | AcceptError::RootExpired { .. }
-                    | AcceptError::Epoch { .. }
-            );
-            let (code, message, alarm) = (error.code(), error.to_string(), outcome.alarm);
-            if alarm {
-                tracing::error!(code, message, "the registry contradicts itself, or somebody has its key");
-            }
-            self.tell(Event::Refused { paper: paper.clone(), code, message, alarm });
-        }
-        for notice in outcome.notices {
-            self.tell(Event::Noticed { paper: paper.clone(), notice });
-        }
-        taken.killed.extend(outcome.killed);
-        taken.lifted.extend(outcome.lifted);
-    }
-
-    async fn save(&mut self) {
-        let (vault, fleet) = (self.vault.clone(), self.fleet.clone());
-        let saved = self.on_disk(move || vault.write(FLEET, &fleet.to_bytes())).await;
-        self.unsaved = !matches!(saved, Some(Ok(())));
-        if let Some(Err(error)) = saved {
-            self.trouble(&error);
+            Done::Reported { batch, outcome, answer } => self.reported(batch, outcome, answer).await,
         }
     }
 
@@ -540,56 +348,4 @@ impl<D: Device> Actor<D> {
             apps,
         })
     }
-
-    /// Takes in what the device counted.
-    async fn count(&mut self) {
-        let device = self.device.clone();
-        let Some(counted) = self.on_disk(move || device.counted()).await else { return };
-        let apps: BTreeSet<AppId> = counted.iter().map(|it: &Counted| it.app.clone()).collect();
-        let orders = self.orders(&self.fleet);
-        let mut arms: BTreeMap<AppId, Arm> = BTreeMap::new();
-        for app in apps {
-            let (device, of) = (self.device.clone(), app.clone());
-            let shelf = self.on_disk(move || device.shelf(&of)).await;
-            let current = shelf.and_then(Result::ok).and_then(|shelf| shelf.current);
-            arms.insert(app.clone(), orders.decide(&app, current.as_ref()).arm);
-        }
-        self.tally.count(counted, |app| arms.get(app).copied().unwrap_or(Arm::Neither));
-    }
-
-    async fn keep_tally(&mut self) {
-        if !std::mem::take(&mut self.tally.changed) {
-            return;
-        }
-        let (vault, bytes) = (self.vault.clone(), self.tally.to_bytes());
-        let kept = self.on_disk(move || vault.write(TELEMETRY, &bytes)).await;
-        if let Some(Err(error)) = kept {
-            self.tally.changed = true;
-            self.trouble(&error);
-        }
-    }
-
-    /// Counts, keeps that, and sends it.
-    async fn report(&mut self, answer: Option<Answer<()>>) {
-        self.count().await;
-        self.keep_tally().await;
-        self.send(answer);
-    }
-
-    fn send(&mut self, answer: Option<Answer<()>>) {
-        let next = self.settings.registry.clone().filter(|_| !self.reporting);
-        let Some((client, batch)) = next.zip(self.tally.batch()) else {
-            let _ = answer.map(|answer| answer.send(()));
-            return;
-        };
-        self.reporting = true;
-        self.beside.spawn(async move {
-            let outcome = send(&client, &batch).await;
-            Done::Reported { batch, outcome, answer }
-        });
-    }
-}
-
-async fn send(client: &Client, batch: &Batch) -> Result<(), ClientError> {
-    client.report(batch).await.map(|_| ())
 }

@@ -11,7 +11,7 @@ mod fetch;
 mod installs;
 mod orders;
 mod settings;
-mod tally;
+mod unreported;
 mod vault;
 
 pub use agent::{Agent, AgentError, STATE_FILE};

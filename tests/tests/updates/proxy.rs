@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 pub enum Answer {
     /// As it is.
     Honest,
-    /// Another body.
+    /// Another body, as if it were what was asked for.
     Body(Vec<u8>),
     /// A body without end.
     Endless,
@@ -113,7 +113,7 @@ async fn pass(State(between): State<Between>, request: Request) -> Response {
     };
     match (between.lie)(&path, &bytes) {
         Answer::Honest => response.body(Body::from(bytes)).unwrap(),
-        Answer::Body(bytes) => response.body(Body::from(bytes)).unwrap(),
+        Answer::Body(bytes) => response.status(200).body(Body::from(bytes)).unwrap(),
         Answer::Endless => {
             let chunk = axum::body::Bytes::from(vec![0x20; 64 << 10]);
             let endless = futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));

@@ -1,6 +1,7 @@
 //! Talking to a registry: where it is, who asks, and what its answers mean.
 
 pub(crate) mod confirm;
+pub(crate) mod export;
 pub(crate) mod failure;
 pub(crate) mod fetch;
 pub(crate) mod kills;

@@ -50,7 +50,7 @@ fn whole(counters: Counters) -> Counters {
 
 /// All rows that are not reported yet, and those that still grow.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Unreported {
     boot: String,
     /// Stretches that have ended, the oldest first.
     ended: Vec<Row>,
@@ -59,7 +59,7 @@ pub(crate) struct Tally {
     pub(crate) changed: bool,
 }
 
-impl Tally {
+impl Unreported {
     /// Begins a run, with what is left of those before. Rows that cannot be read are lost, and nothing else is.
     pub(crate) fn new(kept: Option<&[u8]>) -> Self {
         let mut boot = [0_u8; 8];
@@ -160,17 +160,17 @@ mod tests {
 
     #[test]
     fn what_is_not_acknowledged_is_sent_again_by_the_next_run_too() {
-        let mut tally = Tally::new(None);
-        assert_eq!(tally.batch(), None);
-        tally.count(counted(2), |_| Arm::Treatment);
-        let first = tally.batch().unwrap();
+        let mut unreported = Unreported::new(None);
+        assert_eq!(unreported.batch(), None);
+        unreported.count(counted(2), |_| Arm::Treatment);
+        let first = unreported.batch().unwrap();
         assert_eq!(launches(&first), [(Arm::Treatment, 2)]);
         // It goes on while the batch is under way.
-        tally.count(counted(5), |_| Arm::Treatment);
-        tally.acknowledge(&first);
-        assert_eq!(launches(&tally.batch().unwrap()), [(Arm::Treatment, 5)]);
+        unreported.count(counted(5), |_| Arm::Treatment);
+        unreported.acknowledge(&first);
+        assert_eq!(launches(&unreported.batch().unwrap()), [(Arm::Treatment, 5)]);
 
-        let mut next = Tally::new(Some(&tally.to_bytes()));
+        let mut next = Unreported::new(Some(&unreported.to_bytes()));
         next.count(counted(1), |_| Arm::Treatment);
         let batch = next.batch().unwrap();
         assert_eq!(launches(&batch), [(Arm::Treatment, 5), (Arm::Treatment, 1)]);
@@ -182,20 +182,20 @@ mod tests {
 
     #[test]
     fn each_arm_has_what_was_counted_while_it_was_in_it() {
-        let mut tally = Tally::new(None);
-        tally.count(counted(2), |_| Arm::Neither);
-        tally.count(counted(5), |_| Arm::Neither);
-        tally.count(counted(9), |_| Arm::Control);
-        assert_eq!(launches(&tally.batch().unwrap()), [(Arm::Neither, 5), (Arm::Control, 4)]);
+        let mut unreported = Unreported::new(None);
+        unreported.count(counted(2), |_| Arm::Neither);
+        unreported.count(counted(5), |_| Arm::Neither);
+        unreported.count(counted(9), |_| Arm::Control);
+        assert_eq!(launches(&unreported.batch().unwrap()), [(Arm::Neither, 5), (Arm::Control, 4)]);
     }
 
     #[test]
     fn a_host_that_was_away_for_long_does_not_grow_without_end() {
-        let mut tally = Tally::new(None);
+        let mut unreported = Unreported::new(None);
         for n in 0..2 * WAITING as u64 {
-            tally.count(counted(n), |_| if n % 2 == 0 { Arm::Treatment } else { Arm::Control });
+            unreported.count(counted(n), |_| if n % 2 == 0 { Arm::Treatment } else { Arm::Control });
         }
-        assert!(tally.rows().count() <= WAITING + 2);
-        assert!(tally.batch().unwrap().to_bytes().len() <= limits::BATCH);
+        assert!(unreported.rows().count() <= WAITING + 2);
+        assert!(unreported.batch().unwrap().to_bytes().len() <= limits::BATCH);
     }
 }
