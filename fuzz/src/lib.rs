@@ -5,12 +5,14 @@
 
 mod archive;
 mod block;
+mod delta;
 mod documents;
 mod manifest;
 pub mod seeds;
 
 pub use archive::{container, roundtrip};
 pub use block::signing_block;
+pub use delta::delta;
 pub use documents::{root_chain, statement};
 pub use manifest::manifest;
 
@@ -18,18 +20,20 @@ pub use manifest::manifest;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("container", container),
     ("signing_block", signing_block),
     ("manifest", manifest),
     ("statement", statement),
     ("root_chain", root_chain),
     ("roundtrip", roundtrip),
+    ("delta", delta),
 ];
 
 /// A refusal has a code that can be explained, a message that is safe to print, and points into its input.
 fn check_refusal(code: &str, message: &str, offset: Option<usize>, length: usize) {
-    let known = mpkg_package::RULES.iter().chain(mpkg_manifest::rules::RULES).any(|rule| rule.code == code);
+    let tables = [mpkg_package::RULES, mpkg_manifest::rules::RULES, mpkg_registry_client::RULES];
+    let known = tables.iter().flat_map(|table| table.iter()).any(|rule| rule.code == code);
     assert!(known, "{code} is in no table of rules");
     assert!(!message.is_empty(), "{code} says nothing");
     let bad = message.chars().find(|&c| c == '\n' || mpkg_manifest::is_unsafe_char(c));

@@ -6,6 +6,7 @@ use mpkg_package::dsse::Envelope;
 use mpkg_package::root::{Draft, RELEASE_ROLE, ROOT_ROLE, RootChain, RootFile, Trust};
 use mpkg_package::signing::{Block, kind, split};
 use mpkg_package::{SecretKey, container, sign, verify};
+use mpkg_registry_client::delta::make;
 
 #[path = "../../package/tests/support/mod.rs"]
 mod support;
@@ -22,6 +23,14 @@ static GOLDEN: LazyLock<(Vec<u8>, Block)> = LazyLock::new(|| {
 /// The golden package.
 pub fn package() -> Vec<u8> {
     GOLDEN.0.clone()
+}
+
+/// The golden package as it might be one release later.
+pub fn next_package() -> Vec<u8> {
+    let mut next = package();
+    let middle = next.len() / 2;
+    next.splice(middle..middle + 16, *b"something else, and a little longer");
+    next
 }
 
 /// The golden package's signing block.
@@ -41,6 +50,12 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     }
     add("roundtrip", "files", b"\0\x05hello\x03abc\x04text\x05a/b/c\x01x".to_vec());
     add("roundtrip", "damaged", b"\x01\x20\0\x01\x05hello\x03abc\x04text".to_vec());
+
+    let patch = make(&package(), &next_package()).expect("it is short");
+    add("delta", "next", patch.clone());
+    add("delta", "back", make(&next_package(), &package()).expect("it is short"));
+    add("delta", "twice", patch.repeat(2));
+    add("delta", "whole", package());
 
     let signed = signed();
     let block = block();

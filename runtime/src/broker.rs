@@ -1,6 +1,6 @@
 //! The permission broker: the one gate between a guest and everything a host can do for it.
 //!
-//! Effective = the signed manifest ∩ the host's policy ∩ the user's grant. Every bridge call passes [`authorize`]
+//! Effective = the signed manifest ∩ the host's policy ∩ the user's grant ∩ the fleet's orders. Every bridge call passes [`authorize`]
 //! before it has any effect; what is not explicitly effective is denied.
 
 mod clock;
@@ -15,10 +15,10 @@ use crate::rpc::{Denial, RpcError};
 use crate::session::Session;
 
 pub(crate) use desk::{Broker, Settings};
-pub(crate) use standing::Permissions;
+pub(crate) use standing::{Permissions, Subject};
 
 use desk::Asked;
-use standing::{Standing, Verdict};
+use standing::{Ordered, Standing, Verdict};
 
 /// The most permissions a manifest may declare here: they are kept in one word.
 pub(crate) const DECLARED_LIMIT: usize = 64;
@@ -71,7 +71,8 @@ pub(crate) fn is_open(session: &Session, gate: Gate) -> bool {
     }
 }
 
-/// Decides whether `session` may pass `gate` now. The first word is the manifest's, then policy's, then the user's.
+/// Decides whether `session` may pass `gate` now. The first word is the manifest's, then policy's, then the user's where
+/// it is no, then the fleet's.
 ///
 /// What was authorized is carried out to its end: a permission that is revoked while the call waits is missing from
 /// the next call on.
@@ -82,7 +83,7 @@ pub(crate) async fn authorize(session: &Session, gate: Gate, method: &str) -> Re
     }
     match gate {
         Gate::Free => Ok(()),
-        Gate::Declared(index) => ask_or_deny(session, index).await,
+        Gate::Declared(index) => ask_or_deny(session, index, method).await,
         Gate::Undeclared => Err(undeclared(session, method).await),
     }
 }
@@ -100,32 +101,97 @@ async fn undeclared(session: &Session, method: &str) -> RpcError {
 }
 
 #[cold]
-async fn ask_or_deny(session: &Session, index: u8) -> Result<(), RpcError> {
+async fn ask_or_deny(session: &Session, index: u8, method: &str) -> Result<(), RpcError> {
     let declared = session.permissions.declared().get(usize::from(index));
     let Some(declared) = declared else { return Err(RpcError::internal()) };
-    decide(session, index, declared)
-        .await
-        .map_err(|denial| RpcError::permission_denied(declared.name(), denial))
+    let denied = |denial| RpcError::permission_denied(declared.name(), denial);
+    let refused = matches!(session.permissions.verdict(index), Verdict::Refused { .. });
+    if !refused {
+        // Nobody is asked for what would be refused all the same.
+        follow_orders(session, index, declared, method).await.map_err(denied)?;
+    }
+    decide(session, index, declared).await.map_err(denied)?;
+    // A kill may have come while the question was open.
+    match session.permissions.ordered(index, Some(method)) {
+        Ordered::Refused(denial) => Err(denied(refuse(session, index, declared, denial).await)),
+        Ordered::Open | Ordered::Refresh => Ok(()),
+    }
+}
+
+/// Refuses what the fleet's orders take. Where what is known is too old, asks for news once; and where there is none, has
+/// the user decide anew.
+async fn follow_orders(
+    session: &Session,
+    index: u8,
+    declared: &Declared,
+    method: &str,
+) -> Result<(), Denial> {
+    let permissions = &session.permissions;
+    let mut ordered = permissions.ordered(index, Some(method));
+    if ordered == Ordered::Refresh
+        && let Some(orders) = permissions.orders()
+    {
+        tokio::select! {
+            biased;
+            () = session.life.switch.gone.cancelled() => return Err(Denial::Stale),
+            () = orders.refresh() => {}
+        }
+        ordered = permissions.ordered(index, Some(method));
+    }
+    match ordered {
+        Ordered::Open => Ok(()),
+        Ordered::Refused(denial) => Err(refuse(session, index, declared, denial).await),
+        Ordered::Refresh => {
+            let turn = permissions.turn(index);
+            ask(session, index, declared, false, turn).await?;
+            if permissions.verdict(index) == Verdict::Allowed {
+                permissions.renew(index);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Puts a refusal by the orders into the audit, once for each instance and permission.
+async fn refuse(session: &Session, index: u8, declared: &Declared, denial: Denial) -> Denial {
+    if session.permissions.note_ordered(index) {
+        let scope = declared.scope.clone();
+        session.broker.note(&session.identity, declared.name(), scope, denial, Decider::Fleet).await;
+    }
+    denial
+}
+
+/// Puts a question, and takes the answer if nothing was decided in between.
+async fn ask(
+    session: &Session,
+    index: u8,
+    declared: &Declared,
+    expired: bool,
+    turn: u32,
+) -> Result<(), Denial> {
+    let permissions = &session.permissions;
+    let asked = Asked { identity: session.identity.clone(), declared: declared.clone(), expired };
+    let answer = tokio::select! {
+        biased;
+        // Who asked is gone: the answer is no longer theirs.
+        () = session.life.switch.gone.cancelled() => return Err(Denial::NotGranted),
+        answer = session.broker.answer(asked) => answer,
+    };
+    if let Some(standing) = answer {
+        permissions.answer(index, turn, standing);
+        if matches!(standing, Standing::Refused { .. }) {
+            // The answer itself is in the audit.
+            permissions.note(index);
+        }
+    }
+    Ok(())
 }
 
 /// Asks for one declared permission unless it is already decided, and records the answer.
 async fn decide(session: &Session, index: u8, declared: &Declared) -> Result<(), Denial> {
     let permissions = &session.permissions;
     if let Verdict::Ask { expired, turn } = permissions.verdict(index) {
-        let asked = Asked { identity: session.identity.clone(), declared: declared.clone(), expired };
-        let answer = tokio::select! {
-            biased;
-            // Who asked is gone: the answer is no longer theirs.
-            () = session.life.switch.gone.cancelled() => return Err(Denial::NotGranted),
-            answer = session.broker.answer(asked) => answer,
-        };
-        if let Some(standing) = answer {
-            permissions.answer(index, turn, standing);
-            if matches!(standing, Standing::Refused { .. }) {
-                // The answer itself is in the audit.
-                permissions.note(index);
-            }
-        }
+        ask(session, index, declared, expired, turn).await?;
     }
     match permissions.verdict(index) {
         Verdict::Allowed => Ok(()),
@@ -141,10 +207,11 @@ async fn decide(session: &Session, index: u8, declared: &Declared) -> Result<(),
     }
 }
 
-/// Asks the provider for every required permission, before the app runs.
+/// Asks the provider for every required permission, before the app runs. One that the fleet's orders take is left for
+/// when it is used: a kill of a permission does not keep an app from being launched, and nobody is asked in vain.
 pub(crate) async fn ask_required(session: &Session) -> Result<(), (String, Denial)> {
     for (index, declared) in (0u8..).zip(session.permissions.declared().iter()) {
-        if declared.required {
+        if declared.required && !matches!(session.permissions.ordered(index, None), Ordered::Refused(_)) {
             decide(session, index, declared).await.map_err(|denial| (declared.name().to_owned(), denial))?;
         }
     }

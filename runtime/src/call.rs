@@ -227,6 +227,9 @@ fn run_to_end(
         };
         let failed = !matches!(answer, Some(Ok(_)));
         session.metrics.record_call(failed, session.meter.took(answer.is_some()), session.meter.used());
+        if failed && !is_unheard(&method, answer.as_ref()) {
+            session.metrics.record_failure();
+        }
         match answer {
             // A kill that came while the last instructions ran holds all the same.
             Some(answer) if switch.reason().is_none() => {
@@ -254,4 +257,11 @@ fn run_to_end(
     };
     // Most of the time nobody looks, and then a span is not worth its room.
     if span.is_disabled() { Box::pin(call) } else { Box::pin(call.instrument(span)) }
+}
+
+/// Whether the app was told of something that it has no handler for: that is no failure of it.
+#[cold]
+fn is_unheard(method: &str, answer: Option<&Result<String, WireError>>) -> bool {
+    method.starts_with("lifecycle.")
+        && matches!(answer, Some(Err(error)) if error.code == code::METHOD_NOT_FOUND)
 }

@@ -5,8 +5,11 @@
 //! its file, so two hosts cannot share a folder.
 
 mod audit;
+mod boots;
 mod grants;
 mod memo;
+mod shelf;
+mod snapshots;
 mod values;
 
 use std::fs;
@@ -20,10 +23,13 @@ use serde::{Deserialize, Serialize};
 
 use grants::GRANTS;
 use memo::Memo;
+use shelf::{BOOTS, NEXT, RELEASES};
 
 pub(crate) use audit::unix_ms;
 pub use audit::{AuditOutcome, AuditPage, AuditRecord, Decider};
+pub(crate) use boots::Verdict;
 pub(crate) use grants::{Records, StoredDecision, StoredGrant};
+pub(crate) use shelf::{AppRelease, Current, OnHand};
 pub(crate) use values::{Condition, KEYS, Op, StoreRefusal, StoreWriteError, Usage};
 use values::{USAGE, VALUES};
 
@@ -165,6 +171,18 @@ impl Data {
         txn.open_table(audit::AUDIT)?;
         txn.open_table(VALUES)?;
         txn.open_table(USAGE)?;
+        txn.open_table(RELEASES)?;
+        txn.open_table(NEXT)?;
+        txn.open_table(BOOTS)?;
+        txn.open_table(snapshots::SNAPSHOTS)?;
+        txn.open_table(snapshots::TAKEN)?;
+        let records = Records { txn: &txn, audit_kept: audit::KEPT };
+        // A folder from before there were several releases of an app has one of each.
+        for app in records.all_installed()? {
+            if records.held(&app.app_id, &app.digest)?.is_none() {
+                records.hold(&app)?;
+            }
+        }
         txn.commit()?;
         Ok(Self { folder: folder.to_owned(), db, memo: Memo::default(), audit_kept: audit::KEPT })
     }
@@ -191,11 +209,8 @@ impl Data {
     }
 
     pub(crate) fn installed(&self, app_id: &str) -> Result<Option<Arc<Installed>>, DataError> {
-        self.memo.installed(app_id, || {
-            let table = self.db.begin_read()?.open_table(INSTALLED)?;
-            let record = table.get(app_id)?;
-            record.map(|json| Ok(serde_json::from_str(json.value())?)).transpose()
-        })
+        let here = self.on_hand(app_id)?;
+        Ok(here.and_then(|here| here.current.as_ref().map(|current| current.installed.clone())))
     }
 
     pub(crate) fn all_installed(&self) -> Result<Vec<Installed>, DataError> {
@@ -217,39 +232,40 @@ impl Data {
         Ok(Floors { root_version, grant_version })
     }
 
-    /// Records an installation and raises the floors, in one step and before the first run. Where it replaces a
-    /// version that asked for less, its users' allows are forgotten in the same step.
-    pub(crate) fn record_install(&self, app: &Installed, trust: Floors) -> Result<(), DataError> {
-        let txn = self.db.begin_write()?;
-        let records = Records { txn: &txn, audit_kept: self.audit_kept };
-        if let Some(before) = records.installed(&app.app_id)? {
-            records.ask_again_if_grown(&before, app)?;
-        }
-        {
-            let mut floors = txn.open_table(FLOORS)?;
-            let key = (app.publisher.as_str(), app.app_id.as_str());
-            let floor = floors.get(key)?.map_or(0, |floor| floor.value());
-            floors.insert(key, floor.max(app.release_seq))?;
-            let mut roots = txn.open_table(ROOT_FLOORS)?;
-            let floor = roots.get(key.0)?.map_or(0, |floor| floor.value());
-            roots.insert(key.0, floor.max(trust.root_version))?;
-            let mut grants = txn.open_table(GRANT_FLOORS)?;
-            let floor = grants.get(key)?.map_or(0, |floor| floor.value());
-            grants.insert(key, floor.max(trust.grant_version))?;
-            txn.open_table(INSTALLED)?.insert(app.app_id.as_str(), serde_json::to_string(app)?.as_str())?;
-        }
-        self.commit(txn)
+    /// Records an installation by hand and raises the floors, in one step and before the first run. Where it replaces a
+    /// version that asked for less, its users' allows are forgotten in the same step. `keep` tells whether the version
+    /// that it replaces stays on the shelf.
+    pub(crate) fn record_install(&self, app: &Installed, trust: Floors, keep: bool) -> Result<(), DataError> {
+        self.change(|records| {
+            let before = records.installed(&app.app_id)?.filter(|before| before.digest != app.digest);
+            records.hold(app)?;
+            records.raise_trust(app, trust)?;
+            records.change_boots(&app.app_id, |boots| boots.forgive(&app.digest))?;
+            records.make_current(app)?;
+            if let Some(before) = before.filter(|_| !keep)
+                && !records.boots(&app.app_id)?.is_embedded(&before.digest)
+            {
+                records.drop_held(&app.app_id, &before.digest)?;
+            }
+            Ok(())
+        })
     }
 
-    /// Forgets an app, its grants and its data. The floor stays: or uninstalling would be the way to a rollback.
+    /// Forgets an app with all its releases, its grants and its data. The floors stay: or uninstalling would be the way to
+    /// a rollback.
     pub(crate) fn record_uninstall(&self, app: &Installed) -> Result<(), DataError> {
         let owner = app.namespace("").owner;
-        let txn = self.db.begin_write()?;
-        txn.open_table(INSTALLED)?.remove(app.app_id.as_str())?;
-        txn.open_table(GRANTS)?.retain(|(_, of, _), _| of != owner)?;
-        txn.open_table(VALUES)?.retain(|(_, of, _), _| of != owner)?;
-        txn.open_table(USAGE)?.retain(|(_, of), _| of != owner)?;
-        self.commit(txn)
+        self.change(|records| {
+            let txn = records.txn;
+            txn.open_table(INSTALLED)?.remove(app.app_id.as_str())?;
+            txn.open_table(NEXT)?.remove(app.app_id.as_str())?;
+            txn.open_table(BOOTS)?.remove(app.app_id.as_str())?;
+            txn.open_table(RELEASES)?.retain(|(of, _), _| of != app.app_id)?;
+            txn.open_table(GRANTS)?.retain(|(_, of, _), _| of != owner)?;
+            txn.open_table(VALUES)?.retain(|(_, of, _), _| of != owner)?;
+            txn.open_table(USAGE)?.retain(|(_, of), _| of != owner)?;
+            records.drop_snapshots(&owner)
+        })
     }
 
     /// Commits a change of what is kept in memory, too. One that failed may have happened all the same.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use mpkg_fleet::{Cause, KillId};
 use mpkg_package::VerifyError;
 
 use crate::data::DataError;
@@ -94,6 +95,16 @@ pub enum InstallError {
         /// The limit.
         limit: usize,
     },
+    /// The package is another one than was offered, whoever signed it.
+    #[error("The package offered as release {release_seq} of `{app_id}` has another {what} than the offer.")]
+    NotTheOffer {
+        /// The app that was offered.
+        app_id: String,
+        /// The release that was offered.
+        release_seq: u64,
+        /// What differs.
+        what: &'static str,
+    },
     /// The data folder failed.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -113,6 +124,7 @@ impl InstallError {
             Self::Changed { .. } => "MPKG-H04",
             Self::OtherPublisher { .. } => "MPKG-H05",
             Self::TooManyPermissions { .. } => "MPKG-H06",
+            Self::NotTheOffer { .. } => "MPKG-H07",
         }
     }
 }
@@ -197,6 +209,36 @@ pub enum LaunchError {
         /// What the engine reported.
         reason: String,
     },
+    /// The operator of the fleet has switched this release off.
+    #[error("`{app_id}` {version} is switched off by the operator: {reason} (kill {kill}).")]
+    Killed {
+        /// The app.
+        app_id: String,
+        /// The version that would have run.
+        version: String,
+        /// The kill.
+        kill: KillId,
+        /// The reason that the kill gives.
+        reason: String,
+    },
+    /// The fleet's signed state does not let this release run.
+    #[error("`{app_id}` {version} must not run here: {}.", not_allowed(cause))]
+    NotAllowed {
+        /// The app.
+        app_id: String,
+        /// The version that would have run.
+        version: String,
+        /// Why not: disabled, or below the floor.
+        cause: Cause,
+    },
+    /// It failed to start too often, and there is nothing to go back to.
+    #[error("`{app_id}` is not started any more until another release is offered: {reason}.")]
+    Quarantined {
+        /// The app.
+        app_id: String,
+        /// What happened.
+        reason: String,
+    },
     /// It ended while it started.
     #[error("`{app_id}` ended while it started: {reason}.")]
     Stopped {
@@ -227,8 +269,21 @@ impl LaunchError {
             Self::Damaged { .. } => "MPKG-H16",
             Self::Unusable { .. } => "MPKG-H17",
             Self::DoesNotFit { .. } => "MPKG-H18",
+            Self::Killed { .. } => "MPKG-H40",
+            Self::NotAllowed { cause: Cause::BelowFloor, .. } => "MPKG-H42",
+            Self::NotAllowed { .. } => "MPKG-H41",
+            Self::Quarantined { .. } => "MPKG-H43",
             Self::Stopped { reason, .. } => reason.code(),
         }
+    }
+}
+
+fn not_allowed(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::Killed(_) => "a kill is in force",
+        Cause::Disabled => "its package is disabled",
+        Cause::BelowFloor => "it is below the lowest release that may run",
+        Cause::NotOffered => "no release is offered to this host",
     }
 }
 

@@ -26,6 +26,7 @@ use crate::provider::{DenyPermissions, PermissionProvider};
 use crate::rates::Limited;
 use crate::stop::StopReason;
 use crate::sweep::sweep;
+use crate::updates::{Gates, InForce};
 
 /// Settings for a [`Host`]; made by [`Host::builder`].
 pub struct HostBuilder {
@@ -123,6 +124,7 @@ impl HostBuilder {
         let local = Locals::new(&data, self.profiles)?;
         registry.limit_rates(&self.policy.rates);
         let tiers = Arc::new(Tiers::open(self.compiler, &self.policy, &data)?);
+        let interrupted = data.restarted()?;
         let ticker = Arc::new(Ticker::start(tiers.engines()).map_err(HostError::Ticker)?);
         let broker = Broker::new(Settings {
             data: data.clone(),
@@ -148,8 +150,13 @@ impl HostBuilder {
             living: Arc::default(),
             heavy: Arc::default(),
             local,
+            orders: Arc::default(),
+            gates: Gates::default(),
+            shelving: Mutex::default(),
         };
-        Ok(Host { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        inner.living.starts.bind(&inner, &interrupted);
+        Ok(Host { inner })
     }
 }
 
@@ -173,6 +180,11 @@ pub(crate) struct Inner {
     pub(crate) memory: Arc<HostMemory>,
     pub(crate) compiles: Arc<Semaphore>,
     pub(crate) local: Locals,
+    /// What a fleet's signed state says, if this host is part of one.
+    pub(crate) orders: Arc<InForce>,
+    pub(crate) gates: Gates,
+    /// Held while packages and the records of them change together.
+    pub(crate) shelving: Mutex<()>,
 }
 
 impl Inner {

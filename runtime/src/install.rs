@@ -1,11 +1,11 @@
 //! From a file to an installed app: verified, kept byte for byte, its floors raised before the first run.
 
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mpkg_package::container::MANIFEST_NAME;
-use mpkg_package::{Time, Verified, limits, verify_any};
+use mpkg_package::{Floors, Time, Trust, Verified, limits, verify_any};
 
 use crate::broker::DECLARED_LIMIT;
 use crate::data::{Installed, write_file};
@@ -43,19 +43,27 @@ impl Host {
     pub async fn uninstall(&self, app_id: &str) -> Result<bool, InstallError> {
         let app_id = app_id.to_owned();
         self.blocking(move |inner| {
-            let Some(app) = inner.data.installed(&app_id)? else { return Ok(false) };
+            let _shelving = lock(inner);
+            let held = inner.data.releases(&app_id)?;
+            let installed = inner.data.installed(&app_id)?.map(|app| Installed::clone(&app));
+            // An app may be on the disk and never have run.
+            let Some(app) = installed.or_else(|| held.first().map(|held| held.installed.clone())) else {
+                return Ok(false);
+            };
             for life in inner.lives_of(&app_id) {
                 life.stop(StopReason::Killed { why: "the app was uninstalled".into() });
             }
             inner.data.record_uninstall(&app)?;
             inner.local.uninstalled(&app);
-            forget(inner, &app.digest);
+            for held in held {
+                forget(inner, &held.installed.digest);
+            }
             Ok(true)
         })
         .await
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, InstallError> + Send + 'static,
     ) -> Result<T, InstallError> {
@@ -73,10 +81,46 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whoever changes packages and the records of them does it alone. Waits for the disk.
+pub(crate) fn lock(inner: &Inner) -> MutexGuard<'_, ()> {
+    inner.shelving.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
-    let verified = verify(inner, package)?;
+    if inner.trust.is_empty() {
+        return Err(InstallError::NobodyTrusted);
+    }
+    let verified = verify(package, None, &inner.trust)?;
+    let app = describe(&verified)?;
+    let _shelving = lock(inner);
+    let before = inner.data.installed(&app.app_id)?;
+    check_succession(inner, &app)?;
+    let floor = inner.data.floor(&app.publisher, &app.app_id)?;
+    if app.release_seq < floor {
+        let (app_id, offered) = (app.app_id, app.release_seq);
+        return Err(InstallError::Rollback { app_id, offered, floor });
+    }
+    let floors = admit(inner, &verified, &app)?;
+    write_file(&inner.data.package_path(&app.digest), &[verified.package()])?;
+    // Who watches over this host may want to go back to what was there.
+    let keep = inner.orders.any();
+    inner.data.record_install(&app, floors, keep)?;
+    if let Some(before) = before.filter(|before| before.digest != app.digest)
+        && inner.data.held(&app.app_id, &before.digest)?.is_none()
+    {
+        forget(inner, &before.digest);
+    }
+    Ok(app)
+}
+
+/// What is kept of a verified package besides its bytes.
+pub(crate) fn describe(verified: &Verified) -> Result<Installed, InstallError> {
+    let declared = verified.manifest().req_permissions.len();
+    if declared > DECLARED_LIMIT {
+        return Err(InstallError::TooManyPermissions { declared, limit: DECLARED_LIMIT });
+    }
     let statement = verified.statement();
-    let app = Installed {
+    Ok(Installed {
         app_id: statement.app_id.clone(),
         publisher: statement.publisher.to_string(),
         version: statement.version.clone(),
@@ -84,21 +128,13 @@ fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
         digest: statement.package.sha256.to_string(),
         size: statement.package.size,
         manifest: String::from_utf8_lossy(verified.file(MANIFEST_NAME).unwrap_or_default()).into_owned(),
-    };
-    let declared = verified.manifest().req_permissions.len();
-    if declared > DECLARED_LIMIT {
-        return Err(InstallError::TooManyPermissions { declared, limit: DECLARED_LIMIT });
-    }
-    let before = inner.data.installed(&app.app_id)?;
-    check_succession(inner, &app, before.as_deref())?;
+    })
+}
+
+/// The trust floors after a package, if they admit it.
+pub(crate) fn admit(inner: &Inner, verified: &Verified, app: &Installed) -> Result<Floors, InstallError> {
     let floors = inner.data.trust_floors(&app.publisher, &app.app_id)?;
-    let floors = floors.admit(&verified, now()).map_err(|error| InstallError::Refused(Box::new(error)))?;
-    write_file(&inner.data.package_path(&app.digest), &[verified.package()])?;
-    inner.data.record_install(&app, floors)?;
-    if let Some(before) = before.filter(|before| before.digest != app.digest) {
-        forget(inner, &before.digest);
-    }
-    Ok(app)
+    floors.admit(verified, now()).map_err(|error| InstallError::Refused(Box::new(error)))
 }
 
 fn now() -> Option<Time> {
@@ -106,33 +142,32 @@ fn now() -> Option<Time> {
     Time::from_unix(since.as_secs().try_into().ok()?)
 }
 
-fn verify(inner: &Inner, package: Vec<u8>) -> Result<Verified, InstallError> {
-    if inner.trust.is_empty() {
-        return Err(InstallError::NobodyTrusted);
-    }
-    verify_any(package, None, &inner.trust).map_err(|error| InstallError::Refused(Box::new(error)))
+pub(crate) fn verify(
+    package: Vec<u8>,
+    signature: Option<&[u8]>,
+    trust: &[Trust],
+) -> Result<Verified, InstallError> {
+    verify_any(package, signature, trust).map_err(|error| InstallError::Refused(Box::new(error)))
 }
 
-fn check_succession(inner: &Inner, app: &Installed, before: Option<&Installed>) -> Result<(), InstallError> {
-    let app_id = || app.app_id.clone();
-    if let Some(before) = before.filter(|before| before.publisher != app.publisher) {
-        let (installed, offered) = (before.publisher.clone(), app.publisher.clone());
-        return Err(InstallError::OtherPublisher { app_id: app_id(), installed, offered });
-    }
-    let floor = inner.data.floor(&app.publisher, &app.app_id)?;
-    if app.release_seq < floor {
-        return Err(InstallError::Rollback { app_id: app_id(), offered: app.release_seq, floor });
-    }
-    match before {
-        Some(before) if before.release_seq == app.release_seq && before.digest != app.digest => {
-            Err(InstallError::Changed { app_id: app_id(), release_seq: app.release_seq })
+/// Refuses another publisher's app under an id that is taken, and other contents under a sequence that is.
+pub(crate) fn check_succession(inner: &Inner, app: &Installed) -> Result<(), InstallError> {
+    let held = inner.data.releases(&app.app_id)?;
+    for here in held.iter().map(|held| &held.installed) {
+        if here.publisher != app.publisher {
+            let (installed, offered) = (here.publisher.clone(), app.publisher.clone());
+            return Err(InstallError::OtherPublisher { app_id: app.app_id.clone(), installed, offered });
         }
-        _ => Ok(()),
+        if here.release_seq == app.release_seq && here.digest != app.digest {
+            let (app_id, release_seq) = (app.app_id.clone(), app.release_seq);
+            return Err(InstallError::Changed { app_id, release_seq });
+        }
     }
+    Ok(())
 }
 
-/// Drops what is kept of a package that is no longer installed. Running instances keep what they have mapped.
-fn forget(inner: &Inner, digest: &str) {
+/// Drops what is kept of a package that is no longer on the shelf. Running instances keep what they have mapped.
+pub(crate) fn forget(inner: &Inner, digest: &str) {
     inner.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
     inner.tiers.forget(digest);
     let path = inner.data.package_path(digest);

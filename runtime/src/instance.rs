@@ -179,6 +179,10 @@ impl Instance {
         if life.switch.is_suspended() && life.switch.reason().is_none() {
             return Err(CallError::Suspended { app_id: life.app_id.clone() });
         }
-        self.shared.call(method, params).await
+        let answer = self.shared.call(method, params).await;
+        if answer.is_ok() {
+            life.answered();
+        }
+        answer
     }
 }

@@ -12,7 +12,7 @@ use wasmtime::{AsContextMut, PoolConcurrencyLimitError};
 
 use crate::app::App;
 use crate::bridge::Connections;
-use crate::broker;
+use crate::broker::{self, Subject};
 use crate::budget::Ledger;
 use crate::call::{Running, Shared};
 use crate::error::{CallError, LaunchError};
@@ -25,12 +25,13 @@ use crate::memory::{Fit, Seat, Touching, settle};
 use crate::meter::Meter;
 use crate::metrics::{Metrics, Phase};
 use crate::notify::Outbox;
-use crate::prepare::prepare;
+use crate::prepare::{ahead, prepare};
 use crate::rates::{Rate, Rates};
 use crate::session::{Identity, Session};
 use crate::stop::StopReason;
 use crate::supervisor::{Ended, supervise};
 use crate::trap;
+use crate::updates::choose;
 
 /// The longest user id, in bytes.
 const USER: usize = 128;
@@ -107,7 +108,7 @@ impl Host {
     /// # Errors
     /// [`LaunchError`], as for [`Host::prepare`].
     pub async fn fit(&self, app_id: &str) -> Result<Fit, LaunchError> {
-        let app = prepare(&self.inner, app_id).await?;
+        let app = prepare(&self.inner, ahead(&self.inner, app_id)?).await?;
         Ok(self.inner.fit(&app))
     }
 }
@@ -128,24 +129,38 @@ impl Drop for Birth {
 }
 
 async fn launch(inner: Arc<Inner>, birth: Birth) -> Result<Instance, LaunchError> {
+    let launched = bring_up(&inner, &birth).await;
+    if let Err(error) = &launched {
+        inner.living.starts.refused(&birth.0, error);
+    }
+    launched
+}
+
+async fn bring_up(inner: &Arc<Inner>, birth: &Birth) -> Result<Instance, LaunchError> {
     let life = &birth.0;
-    let app = unless_killed(life, prepare(&inner, &life.app_id)).await??;
+    let installed = unless_killed(life, choose(inner, life)).await??;
+    inner.check_orders(life)?;
+    let app = unless_killed(life, prepare(inner, installed)).await??;
     let started = Instant::now();
     let seat = unless_killed(life, inner.admit(&app)).await??;
-    let session = session(&inner, &app, life, seat)?;
+    let session = session(inner, &app, life, seat)?;
     unless_killed(life, broker::ask_required(&session)).await?.map_err(|(permission, denial)| {
         LaunchError::PermissionDenied { app_id: life.app_id.clone(), permission, denial }
     })?;
     inner.living.metrics.phase(Phase::Admit, started.elapsed());
+    unless_killed(life, inner.living.starts.begin(inner, life)).await??;
+    // Once more: a kill may have come since. One that comes from here on finds this launch and stops it.
+    inner.check_orders(life)?;
 
     let measure = app.is_to_be_measured();
     let started = Instant::now();
     let (running, mut touched) = if measure {
-        Touching::new(instantiate(&inner, &app, &session)).await
+        Touching::new(instantiate(inner, &app, &session)).await
     } else {
-        (instantiate(&inner, &app, &session).await, None)
+        (instantiate(inner, &app, &session).await, None)
     };
     let shared = Shared::new(session.clone(), running?, inner.runtime.clone(), inner.heavy.clone());
+    inner.living.starts.follow(&session);
     let instance = Instance { shared };
     inner.living.metrics.phase(Phase::Instantiate, started.elapsed());
 
@@ -164,6 +179,7 @@ async fn launch(inner: Arc<Inner>, birth: Birth) -> Result<Instance, LaunchError
     if measure {
         settle(&app, &session.seat, session.ledger.used(), touched);
     }
+    inner.living.starts.launched(life, &inner.runtime);
     session.ledger.take_seat();
     inner.living.metrics.phase(Phase::Launched, started.elapsed());
     if let Some(reason) = inner.living.failures.take(&life.app_id, &life.user) {
@@ -175,6 +191,13 @@ async fn launch(inner: Arc<Inner>, birth: Birth) -> Result<Instance, LaunchError
     match life.switch.reason() {
         Some(reason) => Err(stopped(life, reason)),
         None => Ok(instance),
+    }
+}
+
+impl Inner {
+    /// Refuses a launch of what the fleet's orders do not let run.
+    fn check_orders(&self, life: &Life) -> Result<(), LaunchError> {
+        life.trial.chosen().map_or(Ok(()), |chosen| self.orders.check(&chosen.release))
     }
 }
 
@@ -202,7 +225,10 @@ async fn unless_killed<T>(life: &Life, work: impl Future<Output = T>) -> Result<
 fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Result<Arc<Session>, LaunchError> {
     let user = life.user.as_str();
     let of = app.installed.namespace(user);
-    let permissions = inner.broker.admit(&of, app.declared.clone(), &inner.policy)?;
+    // Set by then: the release was chosen first.
+    let release = life.trial.chosen().map(|chosen| chosen.release.clone()).ok_or(LaunchError::Interrupted)?;
+    let subject = Subject { orders: inner.orders.clone(), release };
+    let permissions = inner.broker.admit(&of, app.declared.clone(), subject, &inner.policy)?;
     let local = inner.local.join(of, app, life.id, life.switch.clone());
     let limits = app.limits;
     Ok(Arc::new(Session {

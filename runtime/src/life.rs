@@ -13,6 +13,7 @@ use crate::instance::{Instance, Shared};
 use crate::metrics::{HostMetrics, InstanceMetrics};
 use crate::stop::StopReason;
 use crate::supervisor::KillSwitch;
+use crate::updates::{Starts, Trial};
 
 /// Where an instance is in its life, in the words of the [W3C MiniApp
 /// Lifecycle](https://www.w3.org/TR/miniapp-lifecycle/). The app is told of every change but the last ones.
@@ -56,6 +57,8 @@ pub(crate) struct Life {
     pub(crate) app_id: String,
     pub(crate) user: String,
     pub(crate) switch: Arc<KillSwitch>,
+    /// Which release it runs, and how that comes out.
+    pub(crate) trial: Trial,
     /// An index into [`State::ALL`].
     state: AtomicU8,
     began: Instant,
@@ -121,6 +124,7 @@ impl Life {
             tracing::info!(app = %self.app_id, instance = self.id, %reason, "instance stopped");
             if let Some(living) = self.living.upgrade() {
                 living.metrics.stopped(&reason);
+                living.starts.stopped(self, &reason);
                 if reason.is_failure() {
                     living.failures.note(&self.app_id, &self.user, reason.clone());
                 }
@@ -136,6 +140,24 @@ impl Life {
     pub(crate) fn keep(&self, metrics: &InstanceMetrics) {
         if let Some(living) = self.living.upgrade() {
             living.metrics.keep(&self.app_id, metrics);
+            living.starts.over(self);
+        }
+    }
+
+    /// A call of the app was answered.
+    #[inline]
+    pub(crate) fn answered(&self) {
+        if !self.trial.is_answered()
+            && let Some(living) = self.living.upgrade()
+        {
+            living.starts.answered(self);
+        }
+    }
+
+    /// Records that it has come up, if that is news.
+    pub(crate) fn look(&self) {
+        if let Some(living) = self.living.upgrade() {
+            living.starts.look(self);
         }
     }
 
@@ -200,6 +222,7 @@ impl KillHandle {
 /// All that live on a host.
 #[derive(Default)]
 pub(crate) struct Living {
+    pub(crate) starts: Starts,
     pub(crate) failures: Failures,
     pub(crate) metrics: HostMetrics,
     lives: Mutex<HashMap<u64, Arc<Life>>>,
@@ -224,6 +247,7 @@ impl Living {
             app_id: app_id.to_owned(),
             user: user.to_owned(),
             switch: KillSwitch::new(ticker),
+            trial: Trial::default(),
             state: AtomicU8::new(0),
             began: Instant::now(),
             last_shown: AtomicU64::new(0),

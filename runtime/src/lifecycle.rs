@@ -163,6 +163,6 @@ impl Instance {
 
     fn may_store(&self) -> bool {
         let permissions = &self.shared.session.permissions;
-        permissions.index_of("storage").is_some_and(|index| permissions.is_effective(index))
+        permissions.index_of("storage").is_some_and(|index| permissions.holds(index, None).is_ok())
     }
 }

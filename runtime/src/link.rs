@@ -28,7 +28,7 @@ const BRIDGE_VERSION: &str = "1.0.0";
 #[derive(Debug, Clone, ComponentType, Lift, Lower)]
 #[component(record)]
 pub(crate) struct WireError {
-    code: i32,
+    pub(crate) code: i32,
     message: String,
     data: Option<String>,
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use mpkg_fleet::Counters;
 use serde::Serialize;
 
 use crate::budget::Ledger;
@@ -12,6 +13,9 @@ use crate::latency::{Latency, LatencySnapshot};
 use crate::limits::Limit;
 use crate::meter::Meter;
 use crate::stop::StopReason;
+
+/// From where on telemetry calls a call slow, and very slow.
+const SLOW: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(2000)];
 
 /// Counters of one bridge method.
 #[derive(Debug, Default)]
@@ -41,6 +45,10 @@ pub(crate) fn add_alone(counter: &AtomicU64, amount: u64) {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) errors: AtomicU64,
+    /// Errors but for notifications that the app has no handler for.
+    failures: AtomicU64,
+    /// Calls that took longer than [`SLOW`].
+    slow: [AtomicU64; SLOW.len()],
     pub(crate) cpu_nanos: AtomicU64,
     pub(crate) log_lines: AtomicU64,
     pub(crate) log_dropped: AtomicU64,
@@ -57,6 +65,8 @@ impl Metrics {
     pub(crate) fn new(names: Arc<[String]>) -> Self {
         Self {
             errors: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            slow: Default::default(),
             cpu_nanos: AtomicU64::new(0),
             log_lines: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
@@ -97,6 +107,42 @@ impl Metrics {
         }
         add_alone(&self.cpu_nanos, u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
         self.latency.record_alone(took);
+        let [slow, _] = SLOW;
+        if took > slow {
+            self.record_slow(took);
+        }
+    }
+
+    #[cold]
+    fn record_slow(&self, took: Duration) {
+        for (count, bound) in self.slow.iter().zip(SLOW) {
+            if took > bound {
+                add_alone(count, 1);
+            }
+        }
+    }
+
+    /// Called after [`record_call`](Self::record_call) for a call that failed.
+    #[cold]
+    pub(crate) fn record_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What telemetry tells of the calls. Each number only grows, and none is larger than the one that it is a part of.
+    pub(crate) fn counters(&self) -> Counters {
+        let [slow_500, slow_2000] = &self.slow;
+        let (failures, slow_2000) =
+            (self.failures.load(Ordering::Relaxed), slow_2000.load(Ordering::Relaxed));
+        let slow_500 = slow_500.load(Ordering::Relaxed);
+        let calls = self.latency.snapshot().count();
+        let slow_500 = slow_500.min(calls);
+        Counters {
+            calls,
+            errors: failures.min(calls),
+            slow_500,
+            slow_2000: slow_2000.min(slow_500),
+            ..Counters::default()
+        }
     }
 
     pub(crate) fn snapshot(&self, ledger: &Ledger, meter: &Meter) -> InstanceMetrics {

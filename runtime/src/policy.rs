@@ -43,6 +43,8 @@ pub struct Policy {
     pub suspend_hidden: bool,
     /// How long an app may take to handle that it is hidden or unloaded. Default 2 s.
     pub grace: Duration,
+    /// How long an app has to live after its launch to count as up, unless it answers a call before. Default 5 s.
+    pub beacon: Duration,
     /// Calls an instance may make per second, by method, over what a bridge sets for its own methods.
     pub rates: BTreeMap<String, NonZeroU32>,
     /// Notifications kept for a slow receiver before the oldest are dropped and counted. Default 256.
@@ -78,6 +80,7 @@ impl Default for Policy {
             compiles: 1,
             suspend_hidden: true,
             grace: Duration::from_secs(2),
+            beacon: Duration::from_secs(5),
             rates: BTreeMap::new(),
             notification_queue: 256,
             prompt_timeout: Duration::from_secs(60),

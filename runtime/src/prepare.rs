@@ -33,18 +33,33 @@ impl Host {
     /// # Errors
     /// [`LaunchError`], as for [`Host::launch`].
     pub async fn prepare(&self, app_id: &str) -> Result<(), LaunchError> {
-        let app = prepare(&self.inner, app_id).await?;
-        if !app.optimized {
-            optimize(Arc::downgrade(&self.inner), app).await?;
-        }
-        Ok(())
+        prepare_fully(&self.inner, ahead(&self.inner, app_id)?).await
     }
 }
 
-/// The app's present version, ready to be started; made once for each version, however many ask.
-pub(crate) async fn prepare(inner: &Arc<Inner>, app_id: &str) -> Result<Arc<App>, LaunchError> {
-    let installed = inner.data.installed(app_id)?;
-    let installed = installed.ok_or_else(|| LaunchError::NotInstalled { app_id: app_id.to_owned() })?;
+/// The release of an app that its next launch is likely to run.
+pub(crate) fn ahead(inner: &Inner, app_id: &str) -> Result<Arc<Installed>, LaunchError> {
+    let not_installed = || LaunchError::NotInstalled { app_id: app_id.to_owned() };
+    let here = inner.data.on_hand(app_id)?.ok_or_else(not_installed)?;
+    if let Some(next) = &here.next
+        && let Some(held) = inner.data.held(app_id, next)?
+    {
+        return Ok(Arc::new(held));
+    }
+    here.current.as_ref().map(|current| current.installed.clone()).ok_or_else(not_installed)
+}
+
+/// Makes a release ready, with the best code there will be.
+pub(crate) async fn prepare_fully(inner: &Arc<Inner>, installed: Arc<Installed>) -> Result<(), LaunchError> {
+    let app = prepare(inner, installed).await?;
+    if !app.optimized {
+        optimize(Arc::downgrade(inner), app).await?;
+    }
+    Ok(())
+}
+
+/// A release, ready to be started; made once for each, however many ask.
+pub(crate) async fn prepare(inner: &Arc<Inner>, installed: Arc<Installed>) -> Result<Arc<App>, LaunchError> {
     let cell: AppCell = {
         let mut apps = inner.apps.lock().unwrap_or_else(PoisonError::into_inner);
         apps.entry(installed.digest.clone()).or_default().clone()

@@ -133,9 +133,18 @@ pub enum Denial {
     NotInUse,
     /// The host's policy does not allow it to this app.
     Policy,
+    /// The operator of the fleet has taken it from this release: a kill of level 3.
+    Killed,
+    /// The host has had no news of its fleet for longer than this permission may go without.
+    Stale,
 }
 
 impl Denial {
+    /// Whether the fleet's orders are the reason.
+    pub(crate) fn is_orders(self) -> bool {
+        matches!(self, Self::Killed | Self::Stale)
+    }
+
     fn phrase(self) -> &'static str {
         match self {
             Self::NotDeclared => "is not declared in the app's manifest",
@@ -145,6 +154,8 @@ impl Denial {
             Self::Revoked => "was revoked",
             Self::NotInUse => "is allowed only while the app is in use",
             Self::Policy => "is not allowed by this host's policy",
+            Self::Killed => "was switched off by the operator",
+            Self::Stale => "is withdrawn until the host hears from its registry again",
         }
     }
 }

@@ -42,6 +42,13 @@ pub const RULES: &[Rule] = &[
         fix: "Declare fewer permissions.",
     },
     Rule {
+        code: "MPKG-H07",
+        title: "The package is the one that was offered",
+        attack: "A registry that lies could hand a host another package than its signed state names: an older release of \
+                 the same publisher, or another app of it.",
+        fix: "Nothing on the host: it keeps what it has. Look at what the registry serves.",
+    },
+    Rule {
         code: "MPKG-H10",
         title: "The app is installed",
         attack: "Only verified packages run.",
@@ -186,6 +193,38 @@ pub const RULES: &[Rule] = &[
         title: "The host's memory",
         attack: "Each app within its own cap, all together would still take the phone's memory.",
         fix: "End apps that are not needed, or raise `Policy::memory_bytes`.",
+    },
+    Rule {
+        code: "MPKG-H35",
+        title: "Switched off by the operator",
+        attack: "A release that does harm is stopped wherever it runs. A known kill holds offline, for ever, until a signed \
+                 lift ends it.",
+        fix: "Nothing on the host. The operator lifts the kill, or offers a release that it does not match.",
+    },
+    Rule {
+        code: "MPKG-H40",
+        title: "The release is not switched off",
+        attack: "A release that does harm must not be started again. A known kill holds offline, for ever, until a signed \
+                 lift ends it.",
+        fix: "Nothing on the host. The operator lifts the kill, or offers a release that it does not match.",
+    },
+    Rule {
+        code: "MPKG-H41",
+        title: "The package is not disabled",
+        attack: "A package that the registry has disabled must not be started from a copy that a host still has.",
+        fix: "Update to a release that is offered.",
+    },
+    Rule {
+        code: "MPKG-H42",
+        title: "The release is not below the floor",
+        attack: "An old release with a known hole is still validly signed. Below the signed floor none runs, installed or not.",
+        fix: "Update to a release that is offered.",
+    },
+    Rule {
+        code: "MPKG-H43",
+        title: "The app starts",
+        attack: "A release that ends again and again before it is up, or takes its host down with it, would do so for ever.",
+        fix: "Offer a release that was not tried here, or install one directly, which forgets what happened.",
     },
     Rule {
         code: "MPKG-H50",

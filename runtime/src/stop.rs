@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mpkg_fleet::KillId;
 use serde::Serialize;
 
 use crate::limits::Limit;
@@ -15,6 +16,14 @@ pub enum StopReason {
     #[error("killed: {why}")]
     Killed {
         /// The reason the host gave.
+        why: String,
+    },
+    /// The operator of the fleet has switched its release off: a kill of level 5.
+    #[error("switched off by the operator: {why} (kill {kill})")]
+    SwitchedOff {
+        /// The kill.
+        kill: KillId,
+        /// The reason that the kill gives.
         why: String,
     },
     /// The host unloaded it in good order.
@@ -102,6 +111,7 @@ impl StopReason {
             Self::Exited { .. } => "MPKG-H29",
             Self::Evicted => "MPKG-H33",
             Self::HostMemory { .. } => "MPKG-H34",
+            Self::SwitchedOff { .. } => "MPKG-H35",
         }
     }
 
@@ -120,11 +130,12 @@ impl StopReason {
             Self::Exited { .. } => "exited",
             Self::Evicted => "evicted",
             Self::HostMemory { .. } => "host_memory",
+            Self::SwitchedOff { .. } => "switched_off",
         }
     }
 
     /// Every label there is, for metrics that begin at zero.
-    pub(crate) const LABELS: [&'static str; 12] = [
+    pub(crate) const LABELS: [&'static str; 13] = [
         "killed",
         "unloaded",
         "shutdown",
@@ -137,6 +148,7 @@ impl StopReason {
         "exited",
         "evicted",
         "host_memory",
+        "switched_off",
     ];
 
     /// The limit that was met, if one was.
@@ -149,6 +161,7 @@ impl StopReason {
             Self::Stack { .. } => Some(Limit::Stack),
             Self::Message { .. } => Some(Limit::Message),
             Self::Killed { .. }
+            | Self::SwitchedOff { .. }
             | Self::Unloaded
             | Self::HostShutdown
             | Self::Evicted
@@ -161,7 +174,11 @@ impl StopReason {
     pub fn is_failure(&self) -> bool {
         match self {
             Self::Crashed { .. } | Self::Exited { .. } => true,
-            Self::Killed { .. } | Self::Unloaded | Self::HostShutdown | Self::Evicted => false,
+            Self::Killed { .. }
+            | Self::SwitchedOff { .. }
+            | Self::Unloaded
+            | Self::HostShutdown
+            | Self::Evicted => false,
             Self::Memory { .. }
             | Self::HostMemory { .. }
             | Self::Cpu { .. }

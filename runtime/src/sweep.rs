@@ -8,14 +8,15 @@ use std::path::Path;
 use crate::data::{Data, DataError};
 use crate::files::FileStores;
 
-/// Removes from the data folder what belongs to no installed app. Nothing else has the folder open by now.
+/// Removes from the data folder what belongs to no release that is kept. Nothing else has the folder open by now.
 ///
 /// What cannot be removed is reported and left: it costs room, nothing more.
 pub(crate) fn sweep(data: &Data) -> Result<(), DataError> {
-    let installed = data.all_installed()?;
-    let digests: HashSet<_> = installed.iter().map(|app| app.digest.as_str()).collect();
+    // What is installed is among them.
+    let held = data.all_held()?;
+    let digests: HashSet<_> = held.iter().map(|held| held.installed.digest.as_str()).collect();
     let owners: HashSet<_> =
-        installed.iter().map(|app| FileStores::folder_name(&app.namespace("").owner)).collect();
+        held.iter().map(|held| FileStores::folder_name(&held.installed.namespace("").owner)).collect();
     let folder = data.folder();
     // Packages are `<digest>.mpkg`, compiled code is `<digest>-<engine>.bin`, and what is neither is a file that was
     // to get such a name.
@@ -59,7 +60,7 @@ mod tests {
             size: 1,
             manifest: "{}".into(),
         };
-        data.record_install(&app, Default::default()).unwrap();
+        data.record_install(&app, Default::default(), false).unwrap();
         let owner = FileStores::folder_name(&app.namespace("").owner);
         let kept = ["packages/aa.mpkg", "native/aa-0011.bin", &format!("files/{owner}/user/x")];
         let swept = ["packages/bb.mpkg", "packages/.tmp123", "native/bb-0011.bin", "files/other/user/x"];

@@ -48,8 +48,8 @@ fn every_test_and_rule_it_names_exists() {
         }
         for rule in quoted(cells[2]).filter(|rule| rule.len() == 3 && rule[1..].parse::<u8>().is_ok()) {
             let code = format!("MPKG-{rule}");
-            let known =
-                mpkg_package::RULES.iter().chain(mpkg_manifest::rules::RULES).any(|row| row.code == code);
+            let tables = [mpkg_package::RULES, mpkg_manifest::rules::RULES, mpkg_registry_client::RULES];
+            let known = tables.iter().flat_map(|table| table.iter()).any(|row| row.code == code);
             assert!(known, "there is no rule {code}: {row}");
         }
     }

@@ -22,6 +22,8 @@ pub const MAX_MEMORY_BYTES: u64 = 65_535 * WASM_PAGE_BYTES;
 pub const DEFAULT_QUOTA_BYTES: u64 = 1024 * 1024;
 /// The most storage, and the most files, an app can ask for.
 pub const MAX_QUOTA_BYTES: u64 = 64 * 1024 * 1024;
+/// The highest storage schema.
+pub const MAX_STORAGE_SCHEMA: u32 = 1_000_000;
 
 /// The longest time an app can ask for, in milliseconds: ten minutes.
 pub const MAX_LIMIT_MS: u32 = 600_000;
@@ -95,6 +97,10 @@ pub struct Storage {
     /// Bytes that keys and values may take together, for each user.
     #[schemars(range(min = 1, max = MAX_QUOTA_BYTES), example = 1_048_576)]
     pub quota_bytes: u64,
+    /// Which form the stored pairs have, from 1. Where a release with another number takes an app's place, the host keeps
+    /// the pairs as they were, and gives them back when it goes back to a release with the old number.
+    #[schemars(range(min = 1, max = MAX_STORAGE_SCHEMA), example = 2)]
+    pub schema: u32,
 }
 
 /// Scope of the permission `files`.
@@ -147,7 +153,7 @@ pub struct Limits {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { quota_bytes: DEFAULT_QUOTA_BYTES }
+        Self { quota_bytes: DEFAULT_QUOTA_BYTES, schema: 1 }
     }
 }
 

@@ -4,7 +4,8 @@
 use super::check::{At, Check, Known, Unknown};
 use crate::codes;
 use crate::manifest::{
-    ABI, MAX_LIMIT_MS, MAX_MEMORY_BYTES, MAX_MESSAGE_BYTES, MAX_QUOTA_BYTES, WASM_PAGE_BYTES,
+    ABI, MAX_LIMIT_MS, MAX_MEMORY_BYTES, MAX_MESSAGE_BYTES, MAX_QUOTA_BYTES, MAX_STORAGE_SCHEMA,
+    WASM_PAGE_BYTES,
 };
 use crate::path::PackagePath;
 
@@ -29,12 +30,17 @@ pub(super) fn mpkg(check: &mut Check, root: &At<'_>) {
     if let Some(network) = at.get("network") {
         check.object(&network, &[("allow", false)], Unknown::Refuse);
     }
-    for key in ["storage", "files"] {
-        if let Some(at) = at.get(key)
-            && check.object(&at, &[("quota_bytes", false)], Unknown::Refuse)
-        {
-            check.int(&at, "quota_bytes", 1, MAX_QUOTA_BYTES);
-        }
+    const QUOTA: (&str, bool) = ("quota_bytes", false);
+    if let Some(at) = at.get("storage")
+        && check.object(&at, &[QUOTA, ("schema", false)], Unknown::Refuse)
+    {
+        check.int(&at, QUOTA.0, 1, MAX_QUOTA_BYTES);
+        check.int(&at, "schema", 1, MAX_STORAGE_SCHEMA.into());
+    }
+    if let Some(at) = at.get("files")
+        && check.object(&at, &[QUOTA], Unknown::Refuse)
+    {
+        check.int(&at, QUOTA.0, 1, MAX_QUOTA_BYTES);
     }
     if let Some(at) = at.get("limits")
         && check.object(&at, LIMITS, Unknown::Refuse)

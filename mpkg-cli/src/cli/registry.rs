@@ -20,7 +20,7 @@ pub(crate) enum RegistryCommand {
 ///
 /// Settings come from flags, then the environment, then the file of --config, a JSON object with any of: data, listen,
 /// review, approvals {start, advance, resume, complete, supersede, lift}, policy {staleness}, sign_every_s,
-/// state_lifetime_s, gates_every_s, heartbeat_every_s, requests_per_second, connections, idle_s, drain_s.
+/// state_lifetime_s, gates_every_s, heartbeat_every_s, deltas, requests_per_second, connections, idle_s, drain_s.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   mpkg registry serve

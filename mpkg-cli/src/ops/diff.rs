@@ -179,12 +179,13 @@ fn names(before: &[String], after: &[String]) -> Names {
 }
 
 fn limits(old: &Manifest, new: &Manifest) -> Vec<Limit> {
-    let values = |manifest: &Manifest| -> [(&'static str, Value); 6] {
+    let values = |manifest: &Manifest| -> [(&'static str, Value); 7] {
         let mpkg = &manifest.mpkg;
         [
             ("mpkg.abi", mpkg.abi.into()),
             ("mpkg.limits.memory_bytes", mpkg.limits.memory_bytes.into()),
             ("mpkg.storage.quota_bytes", mpkg.storage.quota_bytes.into()),
+            ("mpkg.storage.schema", mpkg.storage.schema.into()),
             ("mpkg.files.quota_bytes", mpkg.files.quota_bytes.into()),
             ("platform_version.min_code", manifest.platform_version.min_code.into()),
             ("platform_version.target_code", manifest.platform_version.target_code.into()),

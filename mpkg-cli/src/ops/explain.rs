@@ -22,6 +22,7 @@ pub(crate) fn all() -> Vec<Entry> {
         mpkg_manifest::rules::RULES,
         mpkg_package::rules::RULES,
         mpkg_fleet::RULES,
+        mpkg_registry_client::RULES,
         #[cfg(feature = "serve")]
         mpkg_registry::RULES,
         #[cfg(feature = "run")]

@@ -35,6 +35,7 @@ struct File {
     state_lifetime_s: Option<u64>,
     gates_every_s: Option<u64>,
     heartbeat_every_s: Option<u64>,
+    deltas: Option<u32>,
     requests_per_second: Option<u32>,
     connections: Option<usize>,
     idle_s: Option<u64>,
@@ -67,6 +68,7 @@ pub(crate) fn config(given: Given) -> Outcome<Config> {
     set(&mut config.review, given.review.or(file.review));
     set(&mut config.approvals, file.approvals);
     set(&mut config.policy, file.policy);
+    set(&mut config.deltas, file.deltas);
     set(&mut config.requests_per_second, file.requests_per_second);
     set(&mut config.connections, file.connections);
     for (place, name, seconds) in [

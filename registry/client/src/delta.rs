@@ -244,7 +244,7 @@ mod tests {
             liar.extend(&block.to_le_bytes()[..3]);
             liar.push(0);
         }
-        assert_eq!(get_frame_content_size(&liar), Ok(Some(1_000)));
+        assert!(matches!(get_frame_content_size(&liar), Ok(Some(1_000))));
         assert_eq!(apply(&old, &liar, to).unwrap_err().code(), Some("MPKG-T02"));
         // Another frame after the first.
         let twice = make(&old, &new).unwrap().repeat(2);

@@ -90,6 +90,11 @@ impl Call {
         value.unwrap_or_default().parse().map_err(|error: T::Err| refuse(error.to_string()))
     }
 
+    /// Whether it gets something, rather than asking what there would be.
+    pub(crate) fn is_get(&self) -> bool {
+        self.method == Method::GET
+    }
+
     /// The query.
     pub(crate) fn query<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         let query = Query::try_from_uri(&self.uri)

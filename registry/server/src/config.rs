@@ -27,6 +27,8 @@ pub struct Config {
     pub gates_every: Duration,
     /// How often streams say that they are alive.
     pub heartbeat_every: Duration,
+    /// Releases before a new one that patches to it are made from at once; from others when somebody asks.
+    pub deltas: u32,
     /// Requests of one token in a second; stops are not counted.
     pub requests_per_second: u32,
     /// Connections at once.
@@ -52,6 +54,7 @@ impl Config {
             state_lifetime: Duration::from_secs(7 * 24 * 3_600),
             gates_every: Duration::from_secs(30),
             heartbeat_every: Duration::from_secs(15),
+            deltas: 3,
             requests_per_second: 100,
             connections: 16_384,
             idle: Duration::from_secs(20),

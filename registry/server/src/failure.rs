@@ -127,6 +127,15 @@ pub enum Refusal {
         /// The decision.
         state: String,
     },
+    /// The whole package is hardly longer, or the releases are too far from each other.
+    #[error("there is no patch from {from} that is worth it")]
+    NoDelta {
+        /// The package that is there.
+        from: Hash,
+    },
+    /// Others are before it.
+    #[error("the patch is not made yet")]
+    Making,
     /// Unknown rollout.
     #[error("there is no rollout {0}")]
     NoRollout(i64),
@@ -195,6 +204,8 @@ impl Refusal {
             Self::NoRelease { .. } => ("MPKG-P35", StatusCode::NOT_FOUND),
             Self::NotReleasable { .. } => ("MPKG-P36", StatusCode::CONFLICT),
             Self::Reviewed { .. } => ("MPKG-P37", StatusCode::CONFLICT),
+            Self::NoDelta { .. } => ("MPKG-P38", StatusCode::NOT_FOUND),
+            Self::Making => ("MPKG-P39", StatusCode::SERVICE_UNAVAILABLE),
             Self::NoRollout(_) => ("MPKG-P40", StatusCode::NOT_FOUND),
             Self::NoKill => ("MPKG-P41", StatusCode::NOT_FOUND),
             Self::KillsFull { .. } => ("MPKG-P42", StatusCode::CONFLICT),
@@ -251,6 +262,7 @@ impl From<Refusal> for Failure {
         let retry_after = match &refusal {
             Refusal::TooMany { seconds } => Some(*seconds),
             Refusal::Stopping => Some(1),
+            Refusal::Making => Some(5),
             _ => None,
         };
         Self { retry_after, ..Self::new(status, code, refusal.to_string()) }
@@ -362,6 +374,8 @@ mod tests {
             Refusal::NotDisabled { app, sha256: Hash([0; 32]) },
             Refusal::NotReleasable { release_seq: 1, state: text() },
             Refusal::Reviewed { state: text() },
+            Refusal::NoDelta { from: Hash([0; 32]) },
+            Refusal::Making,
             Refusal::NoRollout(1),
             Refusal::NoKill,
             Refusal::KillsFull { limit: 1 },

@@ -1,6 +1,7 @@
 //! Taking a release in: received into a file, verified whole, stored by digest, then named by a row.
 
 use std::io::{Read, Seek, Write};
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use mpkg_fleet::ReleaseRef;
@@ -57,7 +58,7 @@ fn check(mut file: NamedTempFile, trust: &Trust) -> Result<Verified, Failure> {
     Ok(verify(bytes, trust)?)
 }
 
-pub(crate) async fn publish(registry: &Registry, mut call: Call) -> Answer {
+pub(crate) async fn publish(registry: &Arc<Registry>, mut call: Call) -> Answer {
     let app_id: AppId = call.param("app_id")?;
     call.caller.app(&app_id)?;
     let mut db = registry.store.read.acquire().await?;
@@ -134,5 +135,7 @@ pub(crate) async fn publish(registry: &Registry, mut call: Call) -> Answer {
     stored.await.map_err(|error| Failure::internal(&error))??;
     drop(place);
     let view = crate::routes::releases::view(&row)?;
-    change.done(StatusCode::CREATED, &view).await
+    let answer = change.done(StatusCode::CREATED, &view).await?;
+    registry.prepare(row.app, release_seq, hash);
+    Ok(answer)
 }

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Refusal};
 use crate::intake::Intake;
 use crate::keys::Keys;
+use crate::made::Making;
 use crate::metrics::Metrics;
 use crate::store::{OpenError, Store, people, retention};
 use crate::stream::Hub;
@@ -44,11 +45,12 @@ pub struct Registry {
     pub(crate) intake: Intake,
     pub(crate) metrics: Metrics,
     pub(crate) verifying: Semaphore,
+    pub(crate) making: Making,
     /// Held from the beginning of a change until its events are out, so that these come in the order of commits.
     pub(crate) order: Arc<tokio::sync::Mutex<()>>,
     pub(crate) stopping: CancellationToken,
+    pub(crate) tasks: TaskTracker,
     limiter: DefaultKeyedRateLimiter<String>,
-    tasks: TaskTracker,
     _lock: Mutex<File>,
 }
 
@@ -78,10 +80,11 @@ impl Registry {
             intake,
             metrics: Metrics::default(),
             verifying: Semaphore::new(VERIFYING),
+            making: Making::default(),
             order: Arc::default(),
             stopping: CancellationToken::new(),
-            limiter: RateLimiter::keyed(quota),
             tasks: TaskTracker::new(),
+            limiter: RateLimiter::keyed(quota),
             _lock: Mutex::new(lock),
             config,
         });

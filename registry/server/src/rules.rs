@@ -142,6 +142,19 @@ pub const RULES: &[Rule] = &[
         "Publish another release.",
     ),
     rule(
+        "MPKG-P38",
+        "Patches are worth it",
+        "A patch that is hardly shorter than the package costs time here and there; between releases that are far apart, \
+         somebody could have them made without end.",
+        "Download the whole package.",
+    ),
+    rule(
+        "MPKG-P39",
+        "The patch is made",
+        "Patches are made one after the other, so that whoever asks for many holds up nothing else.",
+        "Try again in a moment, or download the whole package.",
+    ),
+    rule(
         "MPKG-P40",
         "There is such a rollout",
         "A command to nothing must not look as if it had worked.",

@@ -38,6 +38,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/v1/apps/{app_id}/releases/{release_seq}/yank", "pa"),
     ("POST", "/v1/apps/{app_id}/releases/{release_seq}/review", "va"),
     ("GET", "/v1/packages/{sha256}", "polvah"),
+    ("GET", "/v1/packages/{sha256}/delta/{from}", "polvah"),
     ("GET", "/v1/packages/{sha256}/signature", "polvah"),
     ("GET", "/v1/state/head", "polvah"),
     ("GET", "/v1/state/apps/{app_id}", "polvah"),

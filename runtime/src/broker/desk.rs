@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Declared;
 use super::clock::Clock;
 use super::live::Live;
-use super::standing::{Permissions, Standing, Term, recorded};
+use super::standing::{Permissions, Standing, Subject, Term, recorded};
 use crate::data::{
     AuditOutcome, AuditRecord, Data, DataError, Decider, Installed, Namespace, Records, StoredDecision,
     StoredGrant,
@@ -122,11 +122,13 @@ impl Broker {
         &self,
         of: &Namespace,
         declared: Arc<[Declared]>,
+        subject: Subject,
         policy: &Policy,
     ) -> Result<Arc<Permissions>, DataError> {
-        let permissions = Arc::new(Permissions::new(declared, policy, self.clock.clone()));
-        // Listed before the records are read: a revocation reaches it in one way or the other.
+        let permissions = Arc::new(Permissions::new(declared, subject, policy, self.clock.clone()));
+        // Listed before the records and the orders are read: what changes reaches it in one way or the other.
         self.live.list(of.clone(), &permissions);
+        permissions.obey();
         permissions.load(&self.settings.data.grants(of)?);
         Ok(permissions)
     }
@@ -320,6 +322,12 @@ impl Broker {
             }
             !meant
         });
+    }
+
+    /// Brings the newest orders to every instance, without waiting for anything; returns whose which permissions are taken
+    /// that were not before.
+    pub(crate) fn obey(&self) -> Vec<(Namespace, String)> {
+        self.live.obey()
     }
 
     /// See [`Host::grant`](crate::Host::grant).

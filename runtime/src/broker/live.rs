@@ -46,6 +46,18 @@ impl Live {
         }
     }
 
+    /// Brings the newest orders to every instance; returns what they take as a whole that was not taken before.
+    pub(super) fn obey(&self) -> Vec<(Namespace, String)> {
+        let all: Vec<_> = {
+            let (_, entries) = &*self.lock();
+            entries.values().filter_map(|(of, one)| Some((of.clone(), one.upgrade()?))).collect()
+        };
+        let taken = |(of, permissions): (Namespace, Arc<Permissions>)| {
+            permissions.obey().into_iter().map(move |permission| (of.clone(), permission))
+        };
+        all.into_iter().flat_map(taken).collect()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, (u64, Entries)> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

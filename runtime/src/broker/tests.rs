@@ -3,14 +3,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mpkg_fleet::ReleaseRef;
 use mpkg_manifest::{HostPattern, Reasons, ScopeValue};
 use proptest::prelude::*;
 use tokio::runtime::Handle;
 
 use super::desk::{Asked, Broker, Settings};
 use super::standing::{Standing, Term, Verdict};
-use super::{Declared, Permissions};
-use crate::data::{AuditOutcome, Data, Decider, Installed, Namespace, StoredDecision, StoredGrant};
+use super::{Declared, Permissions, Subject};
+use crate::data::{
+    AppRelease, AuditOutcome, Data, Decider, Installed, Namespace, StoredDecision, StoredGrant,
+};
 use crate::policy::Policy;
 use crate::provider::{Decision, DecisionFuture, PermissionProvider, PermissionRequest};
 use crate::rpc::Denial;
@@ -48,6 +51,14 @@ fn release(release_seq: u64, reach: usize) -> Installed {
         size: 1,
         manifest: manifest.to_string(),
     }
+}
+
+/// Nobody gives this host any orders.
+fn subject() -> Subject {
+    let package = mpkg_package::Digest::of(b"");
+    let release = ReleaseRef { package, release_seq: 1, version: "1.0.0".parse().unwrap() };
+    let release = AppRelease { app: APP.parse().unwrap(), release };
+    Subject { orders: Arc::default(), release: Arc::new(release) }
 }
 
 /// Answers what it is told to.
@@ -94,7 +105,7 @@ fn opened() -> Desk {
 }
 
 fn install(desk: &Desk, app: &Installed) {
-    desk.data.record_install(app, mpkg_package::Floors { root_version: 0, grant_version: 0 }).unwrap();
+    desk.data.record_install(app, mpkg_package::Floors { root_version: 0, grant_version: 0 }, false).unwrap();
 }
 
 /// An instance of a release, as far as its permissions go.
@@ -106,7 +117,7 @@ struct Running {
 fn run(desk: &Desk, app: &Installed, policy: &Policy) -> Running {
     let manifest = serde_json::from_str(&app.manifest).unwrap();
     let declared = crate::app::declared(&manifest);
-    let permissions = desk.broker.admit(&app.namespace("ann"), declared, policy).unwrap();
+    let permissions = desk.broker.admit(&app.namespace("ann"), declared, subject(), policy).unwrap();
     let identity = Identity {
         app_id: app.app_id.clone(),
         app_name: "A".into(),
@@ -142,7 +153,7 @@ fn store(desk: &Desk, decision: StoredDecision, granted: &Declared, unix_ms: u64
 }
 
 fn admitted(desk: &Desk, declared: impl IntoIterator<Item = Declared>, policy: &Policy) -> Arc<Permissions> {
-    desk.broker.admit(&namespace(), declared.into_iter().collect(), policy).unwrap()
+    desk.broker.admit(&namespace(), declared.into_iter().collect(), subject(), policy).unwrap()
 }
 
 #[tokio::test]

@@ -114,6 +114,8 @@ pub enum Decider {
     Expiry,
     /// An update of the app that asks for more than the version before it.
     Update,
+    /// The fleet's signed state: a kill, or that there is none new enough.
+    Fleet,
 }
 
 /// A stretch of the audit.

@@ -53,6 +53,11 @@ impl Records<'_> {
         record.map(|json| Ok(serde_json::from_str(json.value())?)).transpose()
     }
 
+    pub(super) fn all_installed(&self) -> Result<Vec<Installed>, DataError> {
+        let table = self.txn.open_table(INSTALLED)?;
+        table.iter()?.map(|row| Ok(serde_json::from_str(row?.1.value())?)).collect()
+    }
+
     pub(crate) fn grant(&self, of: &Namespace, permission: &str) -> Result<Option<StoredGrant>, DataError> {
         let table = self.txn.open_table(GRANTS)?;
         let record = table.get((of.user.as_str(), of.owner.as_str(), permission))?;
@@ -131,6 +136,20 @@ impl Data {
         let txn = self.db.begin_write()?;
         let done = work(&Records { txn: &txn, audit_kept: self.audit_kept })?;
         self.commit(txn)?;
+        Ok(done)
+    }
+
+    /// The same, but where `work` finds nothing to do nothing is written.
+    pub(crate) fn change_if<T>(
+        &self,
+        work: impl FnOnce(&Records<'_>) -> Result<Option<T>, DataError>,
+    ) -> Result<Option<T>, DataError> {
+        let txn = self.db.begin_write()?;
+        let done = work(&Records { txn: &txn, audit_kept: self.audit_kept })?;
+        match done {
+            Some(_) => self.commit(txn)?,
+            None => txn.abort()?,
+        }
         Ok(done)
     }
 

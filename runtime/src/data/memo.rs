@@ -7,7 +7,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::grants::StoredGrant;
-use super::{DataError, Installed, Namespace};
+use super::{DataError, Namespace, OnHand};
 
 /// What is recorded for one user's app, by permission.
 pub(crate) type Grants = Arc<[(String, StoredGrant)]>;
@@ -22,7 +22,7 @@ pub(super) struct Memo(Mutex<Kept>);
 pub(super) struct Kept {
     /// How often all was let go of.
     generation: u64,
-    installed: HashMap<String, Arc<Installed>>,
+    on_hand: HashMap<String, Arc<OnHand>>,
     grants: HashMap<Namespace, Grants>,
 }
 
@@ -33,12 +33,12 @@ impl Memo {
         *kept = Kept { generation: kept.generation + 1, ..Kept::default() };
     }
 
-    pub(super) fn installed(
+    pub(super) fn on_hand(
         &self,
         app_id: &str,
-        read: impl FnOnce() -> Result<Option<Installed>, DataError>,
-    ) -> Result<Option<Arc<Installed>>, DataError> {
-        self.look_up(app_id, |kept| &mut kept.installed, || Ok(read()?.map(Arc::new)))
+        read: impl FnOnce() -> Result<Option<OnHand>, DataError>,
+    ) -> Result<Option<Arc<OnHand>>, DataError> {
+        self.look_up(app_id, |kept| &mut kept.on_hand, || Ok(read()?.map(Arc::new)))
     }
 
     pub(super) fn grants(

@@ -47,9 +47,9 @@ fn the_floor_outlives_the_app() {
         size: 1,
         manifest: "{}".into(),
     };
-    data.record_install(&app, Floors { root_version: 3, grant_version: 9 }).unwrap();
+    data.record_install(&app, Floors { root_version: 3, grant_version: 9 }, false).unwrap();
     // An installation that was decided upon at the same time does not lower them.
-    data.record_install(&app, Floors { root_version: 2, grant_version: 8 }).unwrap();
+    data.record_install(&app, Floors { root_version: 2, grant_version: 8 }, false).unwrap();
     data.kv_set(&namespace("ann"), "k", "1", 100).unwrap();
     data.record_uninstall(&app).unwrap();
     assert_eq!(data.floor("mp1x", "com.example.app").unwrap(), 7);
@@ -291,4 +291,88 @@ mod crash {
             model = if stored() == next { next } else { model };
         }
     }
+}
+
+/// A release of the app whose pairs [`namespace`] names.
+fn form(release_seq: u64, schema: u32) -> Installed {
+    let manifest = serde_json::json!({
+        "app_id": "com.example.app", "name": "A", "version": { "code": release_seq, "name": "1.0.0" },
+        "platform_version": { "min_code": 1 }, "icons": [{ "src": "i.svg" }], "pages": ["p"],
+        "mpkg": { "component": "app.wasm", "abi": 1, "storage": { "schema": schema } },
+    });
+    Installed {
+        app_id: "com.example.app".into(),
+        publisher: "mp1x".into(),
+        version: "1.0.0".into(),
+        release_seq,
+        digest: format!("{release_seq:064x}"),
+        size: 1,
+        manifest: manifest.to_string(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Whatever is stored and whichever release takes over: each form has the pairs that it had when it was left, unless
+    /// two others were left since; a form that has none gets what is there. Others' data is never touched.
+    #[test]
+    fn each_form_keeps_its_pairs(
+        steps in proptest::collection::vec((1u32..5, "[ab]", proptest::option::of("[0-9]{1,5}")), 1..20),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let (of, bystander) = (namespace("ann"), Namespace::new("ann", "mp1x", "com.example.other"));
+        data.kv_set(&bystander, "k", "1", 100).unwrap();
+        let (mut live, mut kept) = (BTreeMap::<String, String>::new(), Vec::<(u32, BTreeMap<String, String>)>::new());
+        let mut current = 1;
+        data.record_install(&form(1, 1), Default::default(), true).unwrap();
+        for (schema, key, value) in steps {
+            let app = form(u64::from(schema), schema);
+            data.change(|records| { records.hold(&app)?; records.make_current(&app) }).unwrap();
+            if schema != current {
+                kept.retain(|(of, _)| *of != current);
+                kept.push((current, live.clone()));
+                if let Some(at) = kept.iter().position(|(of, _)| *of == schema) {
+                    live = kept.remove(at).1;
+                }
+                let most = kept.len().saturating_sub(2);
+                kept.drain(..most);
+                current = schema;
+            }
+            match value {
+                Some(value) => {
+                    data.kv_set(&of, &key, &value, 1000).unwrap();
+                    live.insert(key, value);
+                }
+                None => {
+                    data.kv_delete(&of, &key).unwrap();
+                    live.remove(&key);
+                }
+            }
+            for key in ["a", "b"] {
+                prop_assert_eq!(data.kv_get(&of, key).unwrap(), live.get(key).cloned());
+            }
+            let bytes = live.iter().map(|(k, v)| (k.len() + v.len()) as u64).sum();
+            prop_assert_eq!(data.kv_usage(&of).unwrap(), Usage { bytes, keys: live.len() as u64 });
+        }
+        prop_assert_eq!(data.kv_get(&bystander, "k").unwrap(), Some("1".into()));
+    }
+}
+
+#[test]
+fn a_folder_from_before_there_was_a_shelf_has_its_release_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let data = Data::open(folder.path()).unwrap();
+        data.record_install(&form(3, 1), Default::default(), false).unwrap();
+        let txn = data.db.begin_write().unwrap();
+        for table in [shelf::NEXT, shelf::BOOTS] {
+            txn.delete_table(table).unwrap();
+        }
+        txn.delete_table(RELEASES).unwrap();
+        txn.commit().unwrap();
+    }
+    let data = Data::open(folder.path()).unwrap();
+    assert_eq!(data.releases("com.example.app").unwrap().len(), 1);
+    assert_eq!(data.all_held().unwrap()[0].installed, form(3, 1));
 }

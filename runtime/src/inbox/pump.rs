@@ -33,7 +33,8 @@ pub(super) async fn pump(lane: Arc<Lane>, instance: Weak<Shared>) {
             }
         }
         let permissions = &shared.session.permissions;
-        let allowed = |name: &str| permissions.index_of(name).is_some_and(|i| permissions.is_effective(i));
+        let allowed =
+            |name: &str| permissions.index_of(name).is_some_and(|i| permissions.holds(i, None).is_ok());
         let next = lane.next(Instant::now(), allowed);
         match next {
             Next::Deliver(delivery) => {

@@ -5,17 +5,27 @@
 
 mod actor;
 mod agent;
+mod choose;
 mod device;
 mod event;
 mod fetch;
+mod force;
+mod host;
 mod installs;
 mod orders;
 mod settings;
+mod starts;
+mod tally;
 mod unreported;
 mod vault;
 
 pub use agent::{Agent, AgentError, STATE_FILE};
 pub use device::{Counted, Device, Offer, Shelf, Switch};
 pub use event::{AppStatus, Event, Paper, Status, Way};
+pub use host::HeldRelease;
 pub use orders::{Clock, Orders};
 pub use settings::Settings;
+
+pub(crate) use choose::{Gates, choose};
+pub(crate) use force::InForce;
+pub(crate) use starts::{Starts, Trial};

@@ -35,7 +35,9 @@ impl fmt::Debug for Orders {
 }
 
 impl Orders {
-    pub(crate) fn new(
+    /// Orders from what is known of the fleet. Whoever wants news sends a request through `refresh`, which is answered
+    /// when the device has been given newer orders, or dropped when there are none.
+    pub fn new(
         fleet: Arc<Fleet>,
         context: Arc<Context>,
         clock: Clock,

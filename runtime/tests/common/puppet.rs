@@ -57,6 +57,17 @@ pub fn listening(interfaces: &[&str], place: usize, method: &str) -> String {
     text.replacen(data, &format!("{data}\n    (data (i32.const 1200) \"{method}\")"), 1)
 }
 
+/// The same as [`component`], but `does` is what it does when it is told that it was launched: WebAssembly text.
+pub fn when_launched(does: &str) -> String {
+    // "lifecycle.l".
+    let launched = format!(
+        r#"
+      (if (i32.eq (local.get $head) (i32.const 0x6566696c)) (then
+        (if (i32.eq (i32.load8_u (i32.add (local.get $m) (i32.const 10))) (i32.const 108)) (then {does}))))"#
+    );
+    write(&[], &launched)
+}
+
 fn write(interfaces: &[&str], lifecycle: &str) -> String {
     let mut imports = String::new();
     let mut lowered = String::new();

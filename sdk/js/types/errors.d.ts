@@ -19,6 +19,8 @@ export type DeniedReason =
   | 'revoked'
   | 'not_in_use'
   | 'policy'
+  | 'killed'
+  | 'stale'
   | (string & {});
 
 /** The app may not do this (-32001). Nothing happened. */

@@ -31,6 +31,10 @@ pub enum Denied {
     NotInUse,
     /// The host's policy forbids it.
     Policy,
+    /// Its operator has switched it off for this release.
+    Killed,
+    /// The host has not heard from its operator for too long.
+    Stale,
     /// A reason that a newer host knows and this SDK does not.
     #[serde(other)]
     Unknown,

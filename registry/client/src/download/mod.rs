@@ -152,10 +152,12 @@ impl<'a> Download<'a> {
                 Err(error) => error,
             };
             // Over the furthest that it ever came: a registry that begins again and again brings nothing.
+            all += 1;
             if taken > best {
                 (best, tries) = (taken, 0);
+            } else {
+                tries += 1;
             }
-            (tries, all) = (tries + 1, all + 1);
             if tries >= TRIES || all >= TRIES_IN_ALL {
                 return Err(error);
             }

@@ -25,7 +25,7 @@ use thiserror::Error;
 
 pub(crate) use apps::{AppRow, PublisherRow};
 pub use backup::{BackupError, backup, restore};
-pub(crate) use blobs::Blobs;
+pub(crate) use blobs::{Blobs, Made};
 pub(crate) use documents::Stored;
 pub(crate) use kills::KillRow;
 pub(crate) use releases::ReleaseRow;

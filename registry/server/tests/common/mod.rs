@@ -300,11 +300,15 @@ pub struct Package {
     pub name: String,
     /// Bytes of a file of no use.
     pub filler: usize,
+    /// Bytes of another one, which do not compress.
+    pub noise: usize,
+    /// Which ones.
+    pub seed_of_noise: u64,
 }
 
 impl Package {
     pub fn new(code: u64) -> Self {
-        Self { app: APP.into(), code, seed: 1, name: "Stock Alert".into(), filler: 0 }
+        Self { app: APP.into(), code, seed: 1, name: "Stock Alert".into(), filler: 0, noise: 0, seed_of_noise: 1 }
     }
 
     pub fn unsigned(&self) -> Vec<u8> {
@@ -326,6 +330,15 @@ impl Package {
             vec![("manifest.json", manifest.as_bytes()), ("app.wasm", &component), ("icon.svg", b"<svg/>")];
         if self.filler > 0 {
             files.push(("filler", &filler));
+        }
+        let mut state = self.seed_of_noise;
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        let noise: Vec<u8> = std::iter::repeat_with(next).take(self.noise).collect();
+        if self.noise > 0 {
+            files.push(("noise", &noise));
         }
         container::write(&files).unwrap()
     }

@@ -132,10 +132,12 @@ fn declared_hosts(session: &Session) -> &[HostPattern] {
 /// Asked again wherever a request goes on after waiting: a permission that was taken back ends it.
 fn still_allowed(session: &Session) -> Result<(), RpcError> {
     let permissions = &session.permissions;
-    if permissions.index_of(PERMISSION).is_some_and(|index| permissions.is_effective(index)) {
-        return Ok(());
+    let held = permissions.index_of(PERMISSION).map(|index| permissions.holds(index, None));
+    match held {
+        Some(Ok(())) => Ok(()),
+        Some(Err(denial)) if denial.is_orders() => Err(RpcError::permission_denied(PERMISSION, denial)),
+        Some(Err(_)) | None => Err(RpcError::permission_denied(PERMISSION, Denial::Revoked)),
     }
-    Err(RpcError::permission_denied(PERMISSION, Denial::Revoked))
 }
 
 /// Checks everything but the URL.
