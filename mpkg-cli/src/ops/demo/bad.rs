@@ -53,7 +53,7 @@ impl Story<'_> {
         let began = Instant::now();
         self.show(Scene::Work("every user opens the app, and some see it crash"));
         let used = self.fleet.use_app(true).await?;
-        self.check_trouble(&used)?;
+        self.check_alarms(&used)?;
         let back = self.packages.second.seq;
         for ((unit, used), is_in) in self.fleet.units().iter().zip(&used).zip(&runs) {
             let right = launched(used).contains(&bad.seq) == (*is_in == bad.seq) && used.ran == back;

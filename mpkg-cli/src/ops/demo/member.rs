@@ -166,9 +166,9 @@ impl Member {
                     Way::Delta(bytes) => used.deltas.push(bytes),
                     _ => used.whole += 1,
                 },
-                Event::Refused { code, message, .. } => used.trouble.push(format!("{code}: {message}")),
-                Event::Failed { code, message, .. } => {
-                    used.trouble.push(format!("{}: {message}", code.unwrap_or_default()));
+                // A document that comes late or before the roots is refused, too, and does no harm.
+                Event::Refused { code, message, alarm: true, .. } => {
+                    used.alarms.push(format!("{code}: {message}"));
                 }
                 _ => {}
             }

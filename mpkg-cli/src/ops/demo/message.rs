@@ -132,8 +132,8 @@ pub(super) struct Used {
     pub(super) deltas: Vec<u64>,
     /// Packages that came whole.
     pub(super) whole: u64,
-    /// What the agent complained about.
-    pub(super) trouble: Vec<String>,
+    /// Signed documents that contradict each other.
+    pub(super) alarms: Vec<String>,
 }
 
 /// The sequence of a release; 0 for none.

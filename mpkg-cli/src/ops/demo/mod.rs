@@ -37,7 +37,9 @@ use report::{MemoryReport, Released, Transfer};
 use story::Story;
 
 use crate::error::{Failure, Outcome};
+use crate::exit::Exit;
 use crate::ops::build::Toolchain;
+use crate::rules;
 
 /// Hosts that run the app in its sandbox.
 const REAL: usize = 3;
@@ -77,9 +79,15 @@ pub(crate) fn run(demo: &Demo, stage: &mut dyn FnMut(Scene<'_>)) -> Outcome<Repo
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("no threads: {error}")))?;
-    let report = runtime.block_on(tell(demo.hosts, folder.path().to_owned(), packages, stage));
+    let report = runtime.block_on(async {
+        tokio::select! {
+            told = tell(demo.hosts, folder.path().to_owned(), packages, stage) => told.map_err(Failure::from),
+            // Processes and the folder go as this returns.
+            _ = tokio::signal::ctrl_c() => Err(Failure::new(&rules::INTERRUPTED, Exit::Failed, "interrupted")),
+        }
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(report?)
+    report
 }
 
 async fn tell(

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use miniapp_runtime::updates::{Device, Event};
-use miniapp_runtime::{Host, Instance, LaunchError, Policy, StaticPermissions};
+use miniapp_runtime::{Host, Instance, LaunchError, StaticPermissions};
 use mpkg_manifest::AppId;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
@@ -79,8 +79,6 @@ pub(super) struct Real {
 impl Real {
     pub(super) fn start(unit: &str, setup: &Setup, folder: &Path) -> Result<Self, DemoError> {
         let host = Host::builder(folder)
-            // Three of them share one machine, which a phone's host has for itself.
-            .policy(Policy { memory_bytes: 64 << 20, ..Policy::default() })
             .permissions(StaticPermissions::allow(["storage", "events"]))
             .build()
             .map_err(|error| DemoError::host(unit, &error))?;
@@ -204,7 +202,7 @@ impl Real {
 
 /// Whether the host says no by order of the registry, rather than that it tried and failed.
 fn is_refusal(error: &LaunchError) -> bool {
-    matches!(error, LaunchError::Killed { .. })
+    matches!(error, LaunchError::Killed { .. } | LaunchError::NotAllowed { .. })
 }
 
 /// What a shop does with the example.

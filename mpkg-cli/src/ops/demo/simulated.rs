@@ -8,7 +8,7 @@ use miniapp_runtime::updates::{Counted, Device, Offer, Orders, Shelf, Switch};
 use miniapp_runtime::{DataError, InstallError};
 use mpkg_fleet::{Counters, ReleaseRef};
 use mpkg_manifest::AppId;
-use mpkg_package::{Hash, Trust, VerifyError, verify_detached};
+use mpkg_package::{Hash, Trust, verify_detached};
 
 use super::message::{Look, Used, seq};
 use super::system::now_us;
@@ -193,13 +193,15 @@ impl Device for Simulated {
         let verified = tokio::task::spawn_blocking(move || verify_detached(package, &signature, &trust)).await;
         let verified = verified.map_err(|_| InstallError::Interrupted)?;
         let verified = verified.map_err(|error| InstallError::Refused(Box::new(error)))?;
-        let statement = verified.statement();
-        let is_offered = statement.app_id == *offer.app.as_str()
-            && statement.release_seq == offer.release.release_seq
-            && statement.package == offer.release.package;
-        if !is_offered || !self.of_app(&offer.app) {
-            let part = "release that was offered";
-            return Err(InstallError::Refused(Box::new(VerifyError::Missing { part })));
+        let (statement, release) = (verified.statement(), &offer.release);
+        let same = [
+            (statement.app_id == offer.app.as_str() && self.of_app(&offer.app), "app"),
+            (statement.release_seq == release.release_seq, "release sequence"),
+            (statement.package == release.package, "digest"),
+        ];
+        if let Some((_, what)) = same.into_iter().find(|(same, _)| !same) {
+            let (app_id, release_seq) = (offer.app.to_string(), release.release_seq);
+            return Err(InstallError::NotTheOffer { app_id, release_seq, what });
         }
         self.common.library.keep(offer.release.package.sha256, verified.package());
         let mut state = self.state();

@@ -107,7 +107,7 @@ impl Story<'_> {
                 return Err(DemoError::Broken(message));
             }
         }
-        self.check_trouble(&used)?;
+        self.check_alarms(&used)?;
         for used in &used {
             self.transfer.by_delta += used.deltas.len();
             self.transfer.by_whole += usize::try_from(used.whole).unwrap_or_default();
@@ -115,11 +115,11 @@ impl Story<'_> {
         Ok(used)
     }
 
-    /// That no agent refused a document or a package: nobody lies here.
-    pub(super) fn check_trouble(&self, used: &[Used]) -> Result<(), DemoError> {
+    /// That no agent saw the registry contradict itself.
+    pub(super) fn check_alarms(&self, used: &[Used]) -> Result<(), DemoError> {
         let both = self.fleet.units().iter().zip(used);
-        match both.filter_map(|(unit, used)| Some((unit, used.trouble.first()?))).next() {
-            Some((unit, trouble)) => Err(DemoError::Broken(format!("{unit} refuses what it was sent: {trouble}"))),
+        match both.filter_map(|(unit, used)| Some((unit, used.alarms.first()?))).next() {
+            Some((unit, alarm)) => Err(DemoError::Broken(format!("{unit} raises an alarm: {alarm}"))),
             None => Ok(()),
         }
     }
