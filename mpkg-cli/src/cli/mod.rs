@@ -19,6 +19,8 @@ pub(crate) mod values;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(feature = "run")]
+pub(crate) use airgap::FleetImport;
 pub(crate) use airgap::{FleetCommand, FleetExport};
 #[cfg(all(feature = "run", feature = "serve"))]
 pub(crate) use demo::{Demo, DemoPart};

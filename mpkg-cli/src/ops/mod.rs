@@ -1,5 +1,7 @@
 //! What the verbs do, without a word about how it is asked for or shown.
 
+#[cfg(feature = "run")]
+pub(crate) mod airgap;
 pub(crate) mod build;
 #[cfg(all(feature = "run", feature = "serve"))]
 pub(crate) mod demo;

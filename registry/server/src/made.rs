@@ -170,7 +170,9 @@ impl Registry {
             match prepared.await {
                 Ok(()) => {}
                 Err(_) if registry.stopping.is_cancelled() => {}
-                Err(error) => tracing::warn!(%error, %app, release_seq, "will be made when somebody asks for it"),
+                Err(error) => {
+                    tracing::warn!(%error, %app, release_seq, "will be made when somebody asks for it")
+                }
             }
         });
     }

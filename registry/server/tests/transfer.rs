@@ -342,7 +342,12 @@ async fn a_download_outlives_a_restart_of_the_registry() {
     let registry = registry.restart().await;
     let client = Client::new(&registry.base, Some(&host)).unwrap();
     let mut first = None;
-    client.download(digest, &path, &mut |bytes| { first.get_or_insert(bytes); }).await.unwrap();
+    client
+        .download(digest, &path, &mut |bytes| {
+            first.get_or_insert(bytes);
+        })
+        .await
+        .unwrap();
     assert!(first.is_none_or(|first| first > there), "it goes on from where it was");
     assert!(std::fs::read(&path).unwrap() == package.unsigned());
 }

@@ -134,8 +134,14 @@ impl<D: Device> Actor<D> {
         (actor, known)
     }
 
-    /// Obeys what is known from before.
+    /// Obeys what is known from before. What is here already is wanted, too: it is to be killed like anything else.
     pub(crate) async fn begin(mut self) -> Self {
+        let device = self.device.clone();
+        match self.on_disk(move || device.apps()).await {
+            Some(Ok(here)) => self.wanted.extend(here),
+            Some(Err(error)) => self.trouble(&error),
+            None => {}
+        }
         self.device.obey(&self.orders(&self.fleet));
         self.reached.send_replace(self.position());
         self.settle().await;

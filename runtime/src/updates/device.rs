@@ -77,6 +77,9 @@ pub struct Counted {
 ///
 /// Functions that are not `async` may wait for the disk: they are called where that holds up nobody.
 pub trait Device: Send + Sync + 'static {
+    /// The apps that are here, however they came.
+    fn apps(&self) -> Result<Vec<AppId>, DataError>;
+
     /// What is here of an app.
     fn shelf(&self, app: &AppId) -> Result<Shelf, DataError>;
 

@@ -133,6 +133,11 @@ fn embed(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
 }
 
 impl Device for Host {
+    fn apps(&self) -> Result<Vec<AppId>, DataError> {
+        let installed = self.inner.data.all_installed()?;
+        Ok(installed.iter().filter_map(|app| app.app_id.parse().ok()).collect())
+    }
+
     fn shelf(&self, app: &AppId) -> Result<Shelf, DataError> {
         let inner = &self.inner;
         let starts = &inner.living.starts;

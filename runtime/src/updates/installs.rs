@@ -54,8 +54,11 @@ impl Failure {
     fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Install(InstallError::Refused(_) | InstallError::OtherPublisher { .. })
-                | Self::Fetch(FetchError::Another { .. } | FetchError::Split { .. })
+            Self::Install(
+                InstallError::Refused(_)
+                    | InstallError::OtherPublisher { .. }
+                    | InstallError::NotTheOffer { .. }
+            ) | Self::Fetch(FetchError::Another { .. } | FetchError::Split { .. })
         )
     }
 }

@@ -79,7 +79,7 @@ impl Settings {
             report_every: Duration::from_secs(60),
             look_every: Duration::from_secs(30),
             spread: Duration::from_secs(30),
-            backoff: Backoff::default(),
+            backoff: Backoff { first: Duration::from_secs(2), ..Backoff::default() },
             durable: true,
             clock: Arc::new(system_time),
         }

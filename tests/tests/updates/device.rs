@@ -58,6 +58,10 @@ pub fn app() -> AppId {
 }
 
 impl Device for Noting {
+    fn apps(&self) -> Result<Vec<AppId>, DataError> {
+        Ok(self.held().shelf.current.iter().map(|_| app()).collect())
+    }
+
     fn shelf(&self, app: &AppId) -> Result<Shelf, DataError> {
         let held = self.held();
         let shelf = Shelf { rejected: held.reject.clone(), ..held.shelf.clone() };

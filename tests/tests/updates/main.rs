@@ -16,4 +16,7 @@ mod device;
 mod faults;
 mod following;
 mod offline;
+mod power;
 mod proxy;
+#[path = "../../../runtime/tests/common/puppet.rs"]
+mod puppet;

@@ -9,7 +9,7 @@ use crate::error::Failure;
 use crate::exit::Exit;
 use crate::rules;
 
-pub(super) fn host(error: &HostError) -> Failure {
+pub(crate) fn host(error: &HostError) -> Failure {
     let failure = Failure::new(&rules::NO_HOST, Exit::Failed, sentence(error));
     match error {
         HostError::Data(_) => {

@@ -1,7 +1,7 @@
 //! Running a package in a host of its own, with a simulated Super App around it.
 
 mod cart;
-mod failure;
+pub(crate) mod failure;
 mod lines;
 mod local;
 mod permissions;
