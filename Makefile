@@ -16,8 +16,9 @@ export MPKG_TOOLCHAIN ?= $(TARGET)/guest-toolchain
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: build ## build, sign, verify, tamper, run, deny, stop, kill: the story in under a minute once built
+demo: build ## one Mini App from source to kill, then a fleet of 200 hosts: two stories in two minutes once built
 	@scripts/demo.sh "$(TARGET)/debug"
+	@"$(TARGET)/debug/mpkg" demo
 
 test: build ## every test, in Rust and JavaScript; what CI runs
 	@$(CARGO) test --workspace
@@ -37,7 +38,7 @@ toolchain: tools
 	@scripts/guest-toolchain.sh
 
 bench: build ## every benchmark; writes target/bench.json and docs/benchmarks.md
-	@$(CARGO) bench --profile dev --workspace --bench runtime --bench package --bench registry
+	@$(CARGO) bench --profile dev --workspace --bench runtime --bench package --bench registry --bench updates
 	@"$(TARGET)/debug/benchmarks" "$(TARGET)/bench.json" docs/benchmarks.md
 
 corpora: build ## judges the independent test data below MPKG_CORPORA and prints the table

@@ -129,6 +129,15 @@ impl Printer {
         }
     }
 
+    /// Shows people a page of what goes on, on standard error. Programs are not shown it.
+    pub(crate) fn aside(self, write: impl FnOnce(&mut Page)) {
+        if !self.quiet && !self.is_json() {
+            let mut page = Page::default();
+            write(&mut page);
+            self.stderr(&page.text);
+        }
+    }
+
     /// Tells people of something that they should look at.
     pub(crate) fn warn(self, what: &str) {
         if !self.is_json() {

@@ -140,6 +140,17 @@ rules! {
         "Whoever reads the source wants to know that it is what runs. A build of it gave other bytes: the source is \
          another one, was changed, or was built by other tools.",
         "Compare commit and tool versions with the publisher's; the message says what differs first.";
+    DEMO_BROKEN = "MPKG-C70", "The demo saw what must not be",
+        "Each thing that the demo tells is checked before it is told: which host runs which release, that nothing runs \
+         where a kill is in force, that evidence replays. One of these did not hold, so the rest would be a fairy tale.",
+        "Report it with everything that was printed.";
+    DEMO_LATE = "MPKG-C71", "Something did not happen in time in the demo",
+        "The demo waits for what it tells, with a bound that grows with the number of hosts.",
+        "Look at the message for who is late. On a busy or small machine take fewer hosts: `--hosts 50`.";
+    DEMO_PARTS = "MPKG-C72", "The demo cannot be set up",
+        "It needs room in the folder for temporary files, a port of this machine, and open files and sockets for each \
+         host.",
+        "Look at the reason; `--hosts` takes fewer hosts.";
     INTERNAL = "MPKG-C99", "A bug in mpkg",
         "The program ran into something that its authors thought impossible.",
         "Report it with the command you typed.";

@@ -1,6 +1,8 @@
 //! What can be typed. Arguments only: what the verbs do is in `commands`.
 
 mod airgap;
+#[cfg(all(feature = "run", feature = "serve"))]
+mod demo;
 mod fleet;
 mod keys;
 mod misc;
@@ -20,6 +22,8 @@ use clap::{Args, Parser, Subcommand};
 #[cfg(feature = "run")]
 pub(crate) use airgap::FleetImport;
 pub(crate) use airgap::{FleetCommand, FleetExport};
+#[cfg(all(feature = "run", feature = "serve"))]
+pub(crate) use demo::{Demo, DemoPart};
 pub(crate) use fleet::{
     ApproveCommand, ApproveLift, ApproveRelease, ApproveRollout, AuditCommand, AuditList, AuditVerify,
     GoVerb, Kill, KillLevel, Lift, Status, TokenCommand, TokenCreate, TokenList, TokenRevoke, TokenRole,
@@ -127,6 +131,8 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     #[command(subcommand)]
     Token(TokenCommand),
+    #[cfg(all(feature = "run", feature = "serve"))]
+    Demo(Demo),
     Explain(Explain),
     Completions(Completions),
     Man(Man),

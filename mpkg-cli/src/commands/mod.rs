@@ -5,6 +5,8 @@ mod approve;
 mod audit;
 mod build;
 mod completions;
+#[cfg(all(feature = "run", feature = "serve"))]
+mod demo;
 mod diff;
 mod digest;
 mod doctor;
@@ -75,6 +77,8 @@ pub(crate) fn run(command: Command, printer: Printer) -> Outcome {
         Command::Approve(args) => approve::run(&args, printer),
         Command::Audit(args) => audit::run(&args, printer),
         Command::Token(args) => token::run(args, printer),
+        #[cfg(all(feature = "run", feature = "serve"))]
+        Command::Demo(args) => demo::run(args, printer),
         Command::Explain(args) => explain::run(args, printer),
         Command::Completions(args) => completions::run(args, printer),
         Command::Man(args) => man::run(args, printer),

@@ -1,6 +1,6 @@
 //! Rollouts and the fleet, drawn with characters. Pure: what is known at one moment in, text out.
 
-mod bars;
+pub(crate) mod bars;
 mod rollout;
 pub(crate) mod words;
 
@@ -9,6 +9,8 @@ use mpkg_registry_client::wire::RolloutView;
 use crate::ops::remote::watch::Fleet;
 use crate::output::Page;
 
+#[cfg(all(feature = "run", feature = "serve"))]
+pub(crate) use rollout::waiting_for;
 pub(crate) use rollout::{line, rollout};
 
 /// Draws the fleet.

@@ -238,6 +238,11 @@ fn when(gate: &Evidence, why: &[Waiting]) -> String {
     }
 }
 
+/// What a gate waits for, in words.
+pub(crate) fn waiting_for(why: &[Waiting]) -> Vec<String> {
+    why.iter().map(waiting).collect()
+}
+
 fn waiting(waiting: &Waiting) -> String {
     match waiting {
         Waiting::ControlIsBadToo(what) => {

@@ -3,6 +3,8 @@
 #[cfg(feature = "run")]
 pub(crate) mod airgap;
 pub(crate) mod build;
+#[cfg(all(feature = "run", feature = "serve"))]
+pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;
