@@ -75,12 +75,6 @@ impl Counters {
         self.combine(other, u64::max)
     }
 
-    /// What was counted since then.
-    #[must_use]
-    pub fn since(self, then: Self) -> Self {
-        self.combine(then, u64::saturating_sub)
-    }
-
     /// Two rows: the sum.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

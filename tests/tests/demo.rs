@@ -22,11 +22,8 @@ fn check_latency(it: &Value, hosts: u64) {
 #[test]
 fn a_fleet_from_a_first_release_to_a_kill_and_back() {
     let hosts = HOSTS.to_string();
-    let output = mpkg(&["demo", "--hosts", &hosts, "--format", "json"])
-        .unwrap()
-        .current_dir(root())
-        .output()
-        .unwrap();
+    let output =
+        mpkg(&["demo", "--hosts", &hosts, "--format", "json"]).unwrap().current_dir(root()).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_str(&said).unwrap();

@@ -142,7 +142,11 @@ impl View for Report {
                     "{}, {} of them with the app in a sandbox, in {}",
                     self.hosts,
                     self.real_hosts,
-                    if self.processes == 1 { "1 process".to_owned() } else { format!("{} processes", self.processes) }
+                    if self.processes == 1 {
+                        "1 process".to_owned()
+                    } else {
+                        format!("{} processes", self.processes)
+                    }
                 ),
             ),
             row("first install", format!("{:.1} s until the last host had verified it", self.install_s)),

@@ -18,5 +18,6 @@ mod following;
 mod offline;
 mod power;
 mod proxy;
+#[allow(dead_code, reason = "shared with the runtime's tests, which use all of it")]
 #[path = "../../../runtime/tests/common/puppet.rs"]
 mod puppet;

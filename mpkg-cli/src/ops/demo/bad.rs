@@ -65,7 +65,9 @@ impl Story<'_> {
             }
         }
         let launched = count(used.iter().map(|used| used.crashed.contains(&bad.seq)));
-        self.note(format!("{launched} hosts gave it up after three crashes, and went back to 1.1.0 by themselves"));
+        self.note(format!(
+            "{launched} hosts gave it up after three crashes, and went back to 1.1.0 by themselves"
+        ));
 
         let (decided, evidence) = self.rolled_back(&view).await?;
         let everybody = vec![back; runs.len()];

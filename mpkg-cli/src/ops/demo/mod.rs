@@ -68,8 +68,7 @@ pub(crate) fn run(demo: &Demo, stage: &mut dyn FnMut(Scene<'_>)) -> Outcome<Repo
         return Err(DemoError::Files { hosts: demo.hosts, needed, most }.into());
     }
     stage(Scene::Chapter("A Mini App is built, and signed by a publisher that nobody has heard of before"));
-    let packages =
-        packages::make(&project, &demo.toolchain, &mut |line| stage(Scene::Work(line)))?;
+    let packages = packages::make(&project, &demo.toolchain, &mut |line| stage(Scene::Work(line)))?;
     let folder = tempfile::Builder::new()
         .prefix("mpkg-demo-")
         .tempdir()
@@ -99,7 +98,10 @@ async fn tell(
     let began = Instant::now();
     for release in [&packages.first, &packages.second, &packages.bad] {
         let Release { version, digest, .. } = release;
-        stage(Scene::Note(format!("{} {version}, {} bytes, sha256:{}", packages.app, digest.size, digest.sha256)));
+        stage(Scene::Note(format!(
+            "{} {version}, {} bytes, sha256:{}",
+            packages.app, digest.size, digest.sha256
+        )));
     }
     stage(Scene::Work("a registry starts"));
     let (center, seeds) = Center::open(folder.join("registry"), hosts).await?;
@@ -116,12 +118,7 @@ async fn tell(
 }
 
 impl Story<'_> {
-    async fn tell(
-        &mut self,
-        folder: PathBuf,
-        seeds: Vec<Seed>,
-        began: Instant,
-    ) -> Result<Report, DemoError> {
+    async fn tell(&mut self, folder: PathBuf, seeds: Vec<Seed>, began: Instant) -> Result<Report, DemoError> {
         let hosts = seeds.len();
         let real = self.real;
         let memory = self.start(folder, seeds).await?;
@@ -166,11 +163,7 @@ impl Story<'_> {
     }
 
     /// Starts all hosts; the real ones by themselves first, so that the others' memory is theirs alone.
-    async fn start(
-        &mut self,
-        folder: PathBuf,
-        hosts: Vec<Seed>,
-    ) -> Result<Option<MemoryReport>, DemoError> {
+    async fn start(&mut self, folder: PathBuf, hosts: Vec<Seed>) -> Result<Option<MemoryReport>, DemoError> {
         let (count, processes) = (hosts.len(), self.fleet.processes());
         self.show(Scene::Chapter("A registry and a fleet"));
         self.show(Scene::Work("hosts start"));

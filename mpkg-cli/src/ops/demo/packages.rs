@@ -124,7 +124,8 @@ impl Publisher {
         }
         let unsigned = container::write(&entries).map_err(|error| failed(version, &error))?;
         let now = Time::from_unix(jiff::Timestamp::now().as_second());
-        let now = now.ok_or_else(|| failed(version, &"this machine's clock is outside of the years 0 to 9999"))?;
+        let now =
+            now.ok_or_else(|| failed(version, &"this machine's clock is outside of the years 0 to 9999"))?;
         let signed = sign(&unsigned, &self.key, &self.root, now).map_err(|error| failed(version, &error))?;
         let bytes = signed.embed(&unsigned).map_err(|error| failed(version, &error))?;
         Ok(Release { version, seq, digest: Digest::of(&unsigned), signed: bytes })

@@ -207,8 +207,7 @@ fn is_refusal(error: &LaunchError) -> bool {
 
 /// What a shop does with the example.
 async fn sell(instance: &Instance) -> Result<(), miniapp_runtime::CallError> {
-    let _: serde_json::Value =
-        instance.call("inventory.set", &json!({ "sku": "tea", "stock": 120 })).await?;
+    let _: serde_json::Value = instance.call("inventory.set", &json!({ "sku": "tea", "stock": 120 })).await?;
     let _: serde_json::Value = instance.call("stock.status", &json!({ "sku": "tea" })).await?;
     Ok(())
 }

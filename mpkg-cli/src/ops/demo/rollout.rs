@@ -131,7 +131,9 @@ impl Story<'_> {
         let healthy = healthy
             .ok_or_else(|| DemoError::Broken("the gates went on without evidence that all is well".into()))?;
         if !healthy.replays {
-            return Err(DemoError::Broken("deciding again gives another outcome than the evidence says".into()));
+            return Err(DemoError::Broken(
+                "deciding again gives another outcome than the evidence says".into(),
+            ));
         }
         let votes = healthy.evidence.inputs.treatment.unavailable.votes();
         // As it stood when they decided, rather than on the step that came after.

@@ -168,6 +168,10 @@ impl Simulated {
 }
 
 impl Device for Simulated {
+    fn apps(&self) -> Result<Vec<AppId>, DataError> {
+        Ok(self.state().shelf.current.iter().map(|_| self.common.app.clone()).collect())
+    }
+
     fn shelf(&self, app: &AppId) -> Result<Shelf, DataError> {
         Ok(if self.of_app(app) { self.state().shelf.clone() } else { Shelf::default() })
     }
@@ -190,7 +194,8 @@ impl Device for Simulated {
 
     async fn install(&self, offer: Offer, package: Vec<u8>, signature: Vec<u8>) -> Result<(), InstallError> {
         let trust = Trust::publisher(offer.publisher);
-        let verified = tokio::task::spawn_blocking(move || verify_detached(package, &signature, &trust)).await;
+        let verified =
+            tokio::task::spawn_blocking(move || verify_detached(package, &signature, &trust)).await;
         let verified = verified.map_err(|_| InstallError::Interrupted)?;
         let verified = verified.map_err(|error| InstallError::Refused(Box::new(error)))?;
         let (statement, release) = (verified.statement(), &offer.release);

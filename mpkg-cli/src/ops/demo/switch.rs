@@ -21,7 +21,8 @@ impl Story<'_> {
     pub(super) async fn kill(&mut self) -> Result<(KillId, Latency), DemoError> {
         let kill = Center::kill_of(&self.packages.app, "sends contacts away")?;
         let (killed, began, accepted) = timed(self.center.client.kill(&kill)).await?;
-        let latency = self.reached("the app has ended, and cannot be launched", true, began, accepted).await?;
+        let latency =
+            self.reached("the app has ended, and cannot be launched", true, began, accepted).await?;
         Ok((killed.value.id, latency))
     }
 
@@ -32,7 +33,9 @@ impl Story<'_> {
         let (lifted, began, accepted) = timed(self.center.client.lift(id, &seen.etag, &because)).await?;
         let KillView { lift, .. } = lifted.value;
         if lift.is_none() {
-            return Err(DemoError::Broken("the registry answers a lift with a kill that is not lifted".into()));
+            return Err(DemoError::Broken(
+                "the registry answers a lift with a kill that is not lifted".into(),
+            ));
         }
         let latency = self.reached("the app can be launched again", false, began, accepted).await?;
         let everybody = vec![self.packages.second.seq; self.fleet.units().len()];
@@ -65,7 +68,9 @@ impl Story<'_> {
         }
         self.note("the registry is down");
         let refused = self.nobody_can(false).await?;
-        self.note(format!("{refused} of {refused} hosts still refuse to launch the app: a kill that is known holds"));
+        self.note(format!(
+            "{refused} of {refused} hosts still refuse to launch the app: a kill that is known holds"
+        ));
         self.show(Scene::Work("some hosts restart"));
         let restarted = self.fleet.restart(RESTARTED).await?;
         self.nobody_can(false).await?;
@@ -74,7 +79,9 @@ impl Story<'_> {
             self.fleet.use_other().await?;
         }
         let other_calls = CALLS * self.real;
-        self.note(format!("another app answered {other_calls} calls meanwhile: hosts go on with what they know"));
+        self.note(format!(
+            "another app answered {other_calls} calls meanwhile: hosts go on with what they know"
+        ));
         self.center.restart().await?;
         let down_s = down.elapsed().as_secs_f64();
         let back_s = self.all_listen().await?;
