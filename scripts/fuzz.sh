@@ -12,7 +12,7 @@ seconds="${FUZZ_SECONDS:-60}"
 target="${CARGO_TARGET_DIR:-$PWD/../target}/fuzz"
 host="$(rustc -vV | sed -n 's/^host: //p')"
 targets=("$@")
-[ $# -gt 0 ] || targets=(container signing_block manifest statement root_chain roundtrip fleet_document telemetry evidence)
+[ $# -gt 0 ] || targets=(container signing_block manifest statement root_chain roundtrip delta fleet_document telemetry evidence)
 
 # libfuzzer-sys compiles the fuzzer, which is written in C++.
 if ! command -v "${CXX:-c++}" > /dev/null; then
