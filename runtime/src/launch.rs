@@ -203,8 +203,9 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
     let user = life.user.as_str();
     let of = app.installed.namespace(user);
     let permissions = inner.broker.admit(&of, app.declared.clone(), &inner.policy)?;
-    let local = inner.local.join(of, app, life.id, life.switch.clone());
     let limits = app.limits;
+    let ledger = Ledger::new(limits.memory_bytes, seat.clone());
+    let local = inner.local.join(of, app, life.id, life.switch.clone(), ledger.clone());
     Ok(Arc::new(Session {
         life: life.clone(),
         identity: Identity {
@@ -223,7 +224,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         limits,
         suspend_hidden: inner.policy.suspend_hidden,
         grace: inner.policy.grace,
-        ledger: Ledger::new(limits.memory_bytes, seat.clone()),
+        ledger,
         seat,
         meter: Meter::new(limits.cpu_per_call, limits.cpu_per_second),
         notifications: Outbox::new(inner.policy.notification_queue),
