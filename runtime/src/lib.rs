@@ -56,7 +56,7 @@ pub use error::{CallError, HostError, InstallError, LaunchError};
 pub use gateway::{Door, Gateway};
 pub use grants::{Grant, GrantDecision};
 pub use host::{Host, HostBuilder};
-pub use instance::Instance;
+pub use instance::{Answer, Instance};
 pub use launch::Launching;
 pub use life::{KillHandle, State};
 pub use limits::{Limit, Limits};
