@@ -42,6 +42,7 @@ mod rates;
 pub mod rpc;
 pub mod rules;
 mod session;
+mod settings;
 mod snapshot;
 mod stop;
 mod supervisor;
@@ -69,5 +70,6 @@ pub use provider::{
     StaticPermissions,
 };
 pub use publish::{PublishError, Published, Receiver};
+pub use settings::AppStorage;
 pub use snapshot::{HostSnapshot, InstanceSnapshot, RunningSnapshot};
 pub use stop::StopReason;
