@@ -118,6 +118,22 @@ fn data_stays_where_it_is_told_to() {
     assert_eq!(call(&place, &elsewhere)["result"]["found"], false);
 }
 
+/// As in a Super App: an app that takes the id for a name is found out here.
+#[test]
+fn an_app_learns_a_pseudonym_not_the_users_name() {
+    let place = Place::with_permission("user.profile");
+    let profile = |user| {
+        let args = ["--allow", "all", "--data", "data", "--user", user, "--call", "user.profile"];
+        call(&place, &[&args[..], &["--params", "{}"]].concat())["result"].clone()
+    };
+    let ada = profile("ada");
+    assert_eq!(ada["display_name"], "Ada Example");
+    let id = ada["id"].as_str().unwrap();
+    assert!(id.len() == 32 && !id.contains("ada"), "{id}");
+    assert_eq!(profile("ada")["id"], id, "it stays");
+    assert_ne!(profile("bob")["id"], id);
+}
+
 #[test]
 fn every_engine_gives_the_same_answer() {
     let place = Place::with_package();

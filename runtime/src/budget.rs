@@ -3,6 +3,7 @@
 //! wasmtime's own `StoreLimits` caps each linear memory and each table by itself, so a component made of N modules
 //! would get N times the cap. This budget adds them up.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -90,34 +91,37 @@ impl Ledger {
         self.refused.store(wanted, Ordering::Relaxed);
     }
 
+    /// What cannot be charged is remembered as what the guest was refused.
     fn charge(&self, bytes: u64) -> Option<Charge> {
+        self.charge_aside(bytes).inspect_err(|refused| self.refuse(refused.wanted, refused.host_full)).ok()
+    }
+
+    fn charge_aside(&self, bytes: u64) -> Result<Charge, Refused> {
         let charged = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|&total| total <= self.cap)
         });
         let before = match charged {
             Ok(before) => before,
             Err(used) => {
-                self.refuse(used.saturating_add(bytes), false);
-                return None;
+                return Err(Refused { wanted: used.saturating_add(bytes), host_full: false });
             }
         };
         // Small messages come and go by the million; the host counts in pages.
         let on_host = bytes >= PAGE && self.seated.load(Ordering::Relaxed);
         if on_host && !self.seat.grow(bytes) {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
-            self.refuse(before.saturating_add(bytes), true);
-            return None;
+            return Err(Refused { wanted: before.saturating_add(bytes), host_full: true });
         }
         if before + bytes > self.peak.load(Ordering::Relaxed) {
             self.peak.fetch_max(before + bytes, Ordering::Relaxed);
         }
-        Some(Charge { bytes, on_host })
+        Ok(Charge { bytes, on_host: if on_host { bytes } else { 0 } })
     }
 
     fn refund(&self, charge: Charge) {
         self.used.fetch_sub(charge.bytes, Ordering::Relaxed);
-        if charge.on_host {
-            self.seat.shrink(charge.bytes);
+        if charge.on_host > 0 {
+            self.seat.shrink(charge.on_host);
         }
     }
 
@@ -126,23 +130,60 @@ impl Ledger {
         let charge = self.charge(u64::try_from(bytes).ok()?)?;
         Some(Hold { ledger: self.clone(), charge })
     }
+
+    /// The same for what the guest did not ask for: a refusal is not held to be why it crashed.
+    pub(crate) fn hold_aside(self: &Arc<Self>, bytes: usize) -> Option<Hold> {
+        let charge = self.charge_aside(u64::try_from(bytes).ok()?).ok()?;
+        Some(Hold { ledger: self.clone(), charge })
+    }
+
+    /// The same for who knows that the ledger outlives it: a call is short enough for a counted reference to show.
+    pub(crate) fn hold_here(&self, bytes: usize) -> Option<Hold<&Self>> {
+        let charge = self.charge(u64::try_from(bytes).ok()?)?;
+        Some(Hold { ledger: self, charge })
+    }
 }
 
-/// Bytes that were charged, and whether the host was charged too.
+/// Bytes that were charged, and how many of them to the host too.
 #[derive(Debug, Clone, Copy, Default)]
 struct Charge {
     bytes: u64,
-    on_host: bool,
+    on_host: u64,
+}
+
+struct Refused {
+    wanted: u64,
+    host_full: bool,
 }
 
 /// Host-side bytes charged to a guest; refunded on drop.
 #[derive(Debug)]
-pub(crate) struct Hold {
-    ledger: Arc<Ledger>,
+pub(crate) struct Hold<L: Deref<Target = Ledger> = Arc<Ledger>> {
+    ledger: L,
     charge: Charge,
 }
 
-impl Drop for Hold {
+impl Hold {
+    /// Charges or refunds the difference. False if there is no room: nothing has changed then.
+    pub(crate) fn resize(&mut self, bytes: usize) -> bool {
+        let Ok(bytes) = u64::try_from(bytes) else { return false };
+        let held = &mut self.charge;
+        if bytes >= held.bytes {
+            let Ok(more) = self.ledger.charge_aside(bytes - held.bytes) else { return false };
+            held.bytes = bytes;
+            held.on_host += more.on_host;
+        } else {
+            let less = held.bytes - bytes;
+            let less = Charge { bytes: less, on_host: less.min(held.on_host) };
+            held.bytes = bytes;
+            held.on_host -= less.on_host;
+            self.ledger.refund(less);
+        }
+        true
+    }
+}
+
+impl<L: Deref<Target = Ledger>> Drop for Hold<L> {
     fn drop(&mut self) {
         self.ledger.refund(self.charge);
     }
@@ -270,7 +311,7 @@ mod tests {
         #[test]
         fn never_over_the_cap_and_never_leaks(
             cap in 0u64..1_000_000,
-            steps in proptest::collection::vec((0usize..3, 0usize..200_000), 0..60),
+            steps in proptest::collection::vec((0usize..4, 0usize..200_000), 0..60),
         ) {
             let ledger = Ledger::alone(cap);
             let mut budget = Budget::new(ledger.clone());
@@ -282,7 +323,13 @@ mod tests {
                     1 => if budget.memory_growing(0, bytes, None).unwrap() {
                         budget.memory_grow_failed(wasmtime::Error::msg("x")).unwrap();
                     },
-                    _ => holds.extend(ledger.hold(bytes)),
+                    2 => holds.extend(ledger.hold(bytes)),
+                    _ => if let Some(hold) = holds.last_mut() {
+                        let (before, used) = (hold.charge.bytes, ledger.used());
+                        let resized = hold.resize(bytes);
+                        let now = if resized { bytes as u64 } else { before };
+                        prop_assert_eq!((hold.charge.bytes, ledger.used()), (now, used - before + now));
+                    },
                 }
                 prop_assert!(ledger.used() <= cap);
             }

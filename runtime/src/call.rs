@@ -1,11 +1,14 @@
 //! One call into an app, under all its limits.
 
+use std::collections::VecDeque;
+use std::mem;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, oneshot};
+use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, Span, debug_span};
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
@@ -34,14 +37,40 @@ pub(crate) struct Running {
 /// A running instance, shared by its handles.
 pub(crate) struct Shared {
     pub(crate) session: Arc<Session>,
-    running: Arc<Mutex<Option<Running>>>,
-    in_flight: AtomicU32,
+    queue: std::sync::Mutex<Queue>,
     pub(crate) runtime: Handle,
     heavy: Arc<HeavyThreads>,
     /// Set when its figures were handed to its host, once, after its end.
     kept: AtomicBool,
     /// Held while the app is being shown, hidden or unloaded: one change at a time.
     pub(crate) turn: Mutex<()>,
+}
+
+/// The store of an instance, and who waits for it. One lock for both, since a short call pays for every one it takes.
+struct Queue {
+    place: Place,
+    waiting: VecDeque<oneshot::Sender<Turn>>,
+}
+
+enum Place {
+    Idle(Running),
+    /// A call has it, which frees it if the instance ends meanwhile.
+    Busy,
+    /// The instance has ended.
+    Gone,
+}
+
+impl Queue {
+    /// Calls that run or wait.
+    fn in_flight(&self) -> usize {
+        self.waiting.len() + usize::from(matches!(self.place, Place::Busy))
+    }
+}
+
+/// How a call comes to its turn.
+enum Entered {
+    Now(Turn),
+    Later(Waiting),
 }
 
 impl Shared {
@@ -51,10 +80,10 @@ impl Shared {
         runtime: Handle,
         heavy: Arc<HeavyThreads>,
     ) -> Arc<Self> {
+        let queue = Queue { place: Place::Idle(running), waiting: VecDeque::new() };
         let shared = Arc::new(Self {
             session,
-            running: Arc::new(Mutex::new(Some(running))),
-            in_flight: AtomicU32::new(0),
+            queue: std::sync::Mutex::new(queue),
             runtime,
             heavy,
             kept: AtomicBool::new(false),
@@ -75,9 +104,11 @@ impl Shared {
 
     /// Frees the store of an instance that has ended, if nobody is in it. Who is in it calls this when done.
     fn bury(&self) {
-        if let Ok(mut running) = self.running.try_lock() {
-            drop(running.take());
-            drop(running);
+        let mut queue = self.queue();
+        if !matches!(queue.place, Place::Busy) {
+            let place = mem::replace(&mut queue.place, Place::Gone);
+            drop(queue);
+            drop(place);
             self.close();
         }
     }
@@ -100,36 +131,18 @@ impl Shared {
 
     /// True while no call runs or waits.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.load(Ordering::Acquire) == 0
+        self.queue().in_flight() == 0
     }
 
     /// Calls the app's `handle`. Calls queue: one runs at a time.
     pub(crate) async fn call(self: &Arc<Self>, method: &str, params: String) -> Result<String, CallError> {
         let session = &self.session;
-        let limit = session.limits.message_bytes;
-        let bytes = method.len() + params.len();
-        if bytes > limit {
-            session.metrics.hit(Limit::Message);
-            return Err(RpcError::too_large("The message", bytes, limit).into());
-        }
-        let place = InFlight::enter(self)?;
-        let guard = match self.running.clone().try_lock_owned() {
-            Ok(guard) => guard,
-            Err(_) => tokio::select! {
-                biased;
-                () = session.life.switch.gone.cancelled() => return Err(self.stopped()),
-                guard = self.running.clone().lock_owned() => guard,
-            },
+        let work = match self.enter(method.len() + params.len())? {
+            Entered::Now(turn) => turn.run(method, params),
+            // Boxed, or every call would have room for what few need.
+            Entered::Later(waiting) => Box::pin(waiting.turn()).await?.run(method, params),
         };
-        let span = debug_span!(
-            "call",
-            app = session.identity.app_id,
-            version = session.identity.version,
-            instance = session.life.id,
-            method,
-        );
-        let call = run_to_end(Turn { guard, place }, method.into(), params, span);
-        match Unstoppable::new(call, &session.meter, &self.runtime, &self.heavy).await {
+        match Unstoppable::new(work, &session.meter, &self.runtime, &self.heavy).await {
             Some(outcome) => outcome,
             None => {
                 session.life.stop(StopReason::Crashed {
@@ -139,6 +152,65 @@ impl Shared {
                 Err(self.stopped())
             }
         }
+    }
+
+    /// Gives a call with a message of so many bytes the store, or a place among those that wait for it.
+    fn enter(self: &Arc<Self>, bytes: usize) -> Result<Entered, CallError> {
+        let limits = &self.session.limits;
+        if bytes > limits.message_bytes {
+            self.session.metrics.hit(Limit::Message);
+            return Err(RpcError::too_large("The message", bytes, limits.message_bytes).into());
+        }
+        let limit = limits.calls_in_flight;
+        let mut queue = self.queue();
+        if queue.in_flight() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+            drop(queue);
+            self.session.metrics.hit(Limit::CallsInFlight);
+            let message = format!("{limit} calls are waiting for this app already.");
+            return Err(RpcError::new(code::BUSY, message).with_limit(Limit::CallsInFlight).into());
+        }
+        match mem::replace(&mut queue.place, Place::Busy) {
+            Place::Idle(running) => Ok(Entered::Now(Turn::new(self.clone(), running))),
+            Place::Busy => {
+                let (sender, turn) = oneshot::channel();
+                queue.waiting.push_back(sender);
+                Ok(Entered::Later(Waiting { shared: self.clone(), turn }))
+            }
+            Place::Gone => {
+                queue.place = Place::Gone;
+                Err(self.stopped())
+            }
+        }
+    }
+
+    /// Gives the store to the next who waits, or keeps it for one who comes. Without it, nobody is let in any more.
+    fn leave(self: &Arc<Self>, running: Option<Running>) {
+        let mut queue = self.queue();
+        match (running, queue.waiting.pop_front()) {
+            (Some(running), None) => {
+                queue.place = Place::Idle(running);
+                drop(queue);
+            }
+            (Some(running), Some(next)) => {
+                drop(queue);
+                // Given to one who went away meanwhile, it is dropped, and so comes back here.
+                let _ = next.send(Turn::new(self.clone(), running));
+            }
+            (None, next) => {
+                queue.place = Place::Gone;
+                let waiting = mem::take(&mut queue.waiting);
+                drop(queue);
+                drop((next, waiting));
+            }
+        }
+        // A kill that found the store taken, or given to a call that was waiting for it, left it to that call.
+        if self.session.life.switch.reason().is_some() {
+            self.bury();
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,111 +224,138 @@ impl Drop for Shared {
     }
 }
 
-/// A place among the calls that an instance has in flight.
-struct InFlight(Arc<Shared>);
+/// A place among the calls that wait for the store.
+struct Waiting {
+    shared: Arc<Shared>,
+    turn: oneshot::Receiver<Turn>,
+}
 
-impl InFlight {
-    fn enter(shared: &Arc<Shared>) -> Result<Self, CallError> {
-        let limit = shared.session.limits.calls_in_flight;
-        if shared.in_flight.fetch_add(1, Ordering::AcqRel) >= limit {
-            shared.in_flight.fetch_sub(1, Ordering::AcqRel);
-            shared.session.metrics.hit(Limit::CallsInFlight);
-            let message = format!("{limit} calls are waiting for this app already.");
-            return Err(RpcError::new(code::BUSY, message).with_limit(Limit::CallsInFlight).into());
+impl Waiting {
+    async fn turn(mut self) -> Result<Turn, CallError> {
+        tokio::select! {
+            biased;
+            () = self.shared.session.life.switch.gone.cancelled() => Err(self.shared.stopped()),
+            turn = &mut self.turn => turn.map_err(|_| self.shared.stopped()),
         }
-        Ok(Self(shared.clone()))
     }
 }
 
-impl Drop for InFlight {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-        // A kill that found the store taken, or given to a call that was waiting for it, left it to that call.
-        if self.0.session.life.switch.reason().is_some() {
-            self.0.bury();
+        self.turn.close();
+        self.shared.queue().waiting.retain(|waiting| !waiting.is_closed());
+    }
+}
+
+/// A call's turn in the store; dropped, it is the next one's.
+struct Turn {
+    shared: Arc<Shared>,
+    running: Option<Running>,
+    /// Set while the guest is in the middle of a call. A guest that was interrupted anywhere, by whatever dropped the
+    /// call, is never entered again.
+    inside: bool,
+}
+
+impl Turn {
+    fn new(shared: Arc<Shared>, running: Running) -> Self {
+        Self { shared, running: Some(running), inside: false }
+    }
+
+    /// Runs one call.
+    ///
+    /// Not an `async fn`: these keep their arguments twice, and a future of a kilobyte is slow to allocate and to move.
+    fn run(mut self, method: &str, params: String) -> Work<Result<String, CallError>> {
+        let span = span(&self.shared.session, method);
+        let method = Arc::<str>::from(method);
+        let call = async move {
+            // Taken as a whole, for the sake of the order in which its parts are dropped.
+            let turn: &mut Self = &mut self;
+            let session = &turn.shared.session;
+            let switch = &session.life.switch;
+            let Some(running) = &mut turn.running else { return Err(turn.shared.stopped()) };
+            let Some(_hold) = session.ledger.hold_here(method.len() + params.len()) else {
+                session.metrics.hit(Limit::Memory);
+                let error =
+                    RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
+                return Err(error.with_limit(Limit::Memory).into());
+            };
+            session.ledger.forgive();
+            session.meter.start_call();
+            running.store.set_epoch_deadline(1);
+            turn.inside = true;
+            let ended = {
+                let call = pin!(running.handle.call_async(&mut running.store, (method.clone(), params)));
+                supervise(call, switch, &session.meter, session.limits.wall_per_call).await
+            };
+            let (answer, stop) = match ended {
+                Ended::Finished(Ok((answer,))) => (Some(answer), None),
+                Ended::Finished(Err(error)) => (None, Some(trap::reason(&error, session, &method))),
+                Ended::Killed => (None, None),
+                Ended::WallBudget => (
+                    None,
+                    Some(StopReason::Wall {
+                        method: method.to_string(),
+                        limit: session.limits.wall_per_call,
+                    }),
+                ),
+            };
+            let failed = !matches!(answer, Some(Ok(_)));
+            session.metrics.record_call(failed, session.meter.took(answer.is_some()), session.meter.used());
+            if failed && !is_unheard(&method, answer.as_ref()) {
+                session.metrics.record_failure();
+            }
+            match answer {
+                // A kill that came while the last instructions ran holds all the same.
+                Some(answer) if switch.reason().is_none() => {
+                    turn.inside = false;
+                    let limit = session.limits.message_bytes;
+                    match answer {
+                        Ok(text) if text.len() > limit => {
+                            session.metrics.hit(Limit::Message);
+                            Err(RpcError::too_large("The answer", text.len(), limit).into())
+                        }
+                        Ok(text) => Ok(text),
+                        Err(error) => Err(CallError::Rpc(error.into())),
+                    }
+                }
+                _ => {
+                    drop(turn.running.take());
+                    let reason = stop.unwrap_or(StopReason::Unloaded);
+                    if let Some(limit) = reason.limit() {
+                        session.metrics.hit(limit);
+                    }
+                    session.life.stop(reason);
+                    Err(turn.shared.stopped())
+                }
+            }
+        };
+        match span {
+            None => Box::pin(call),
+            Some(span) => Box::pin(call.instrument(span)),
         }
     }
 }
 
-/// A call's turn in the store. The guard comes first, and so is dropped first: the place then frees what a kill
-/// meanwhile could not.
-struct Turn {
-    guard: OwnedMutexGuard<Option<Running>>,
-    place: InFlight,
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let running = self.running.take().filter(|_| !self.inside);
+        self.shared.leave(running);
+    }
 }
 
-/// Runs one call. The store is taken out and put back only after a call that ended well, so that a guest that was
-/// interrupted anywhere, by whatever dropped this future, is never entered again.
-///
-/// Not an `async fn`: these keep their arguments twice, and a future of a kilobyte is slow to allocate and to move.
-fn run_to_end(
-    mut turn: Turn,
-    method: Arc<str>,
-    params: String,
-    span: Span,
-) -> Work<Result<String, CallError>> {
-    let call = async move {
-        // Taken as a whole, for the sake of the order in which its parts are dropped.
-        let turn: &mut Turn = &mut turn;
-        let (guard, shared) = (&mut turn.guard, &*turn.place.0);
-        let session = &shared.session;
-        let switch = &session.life.switch;
-        let Some(mut running) = guard.take() else { return Err(shared.stopped()) };
-        let Some(_hold) = session.ledger.hold(method.len() + params.len()) else {
-            **guard = Some(running);
-            session.metrics.hit(Limit::Memory);
-            let error =
-                RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
-            return Err(error.with_limit(Limit::Memory).into());
-        };
-        session.ledger.forgive();
-        session.meter.start_call();
-        running.store.set_epoch_deadline(1);
-        let ended = {
-            let call = pin!(running.handle.call_async(&mut running.store, (method.clone(), params)));
-            supervise(call, switch, &session.meter, session.limits.wall_per_call).await
-        };
-        let (answer, stop) = match ended {
-            Ended::Finished(Ok((answer,))) => (Some(answer), None),
-            Ended::Finished(Err(error)) => (None, Some(trap::reason(&error, session, &method))),
-            Ended::Killed => (None, None),
-            Ended::WallBudget => (
-                None,
-                Some(StopReason::Wall { method: method.to_string(), limit: session.limits.wall_per_call }),
-            ),
-        };
-        let failed = !matches!(answer, Some(Ok(_)));
-        session.metrics.record_call(failed, session.meter.took(answer.is_some()), session.meter.used());
-        if failed && !is_unheard(&method, answer.as_ref()) {
-            session.metrics.record_failure();
-        }
-        match answer {
-            // A kill that came while the last instructions ran holds all the same.
-            Some(answer) if switch.reason().is_none() => {
-                **guard = Some(running);
-                let limit = session.limits.message_bytes;
-                match answer {
-                    Ok(text) if text.len() > limit => {
-                        session.metrics.hit(Limit::Message);
-                        Err(RpcError::too_large("The answer", text.len(), limit).into())
-                    }
-                    Ok(text) => Ok(text),
-                    Err(error) => Err(CallError::Rpc(error.into())),
-                }
-            }
-            _ => {
-                drop(running);
-                let reason = stop.unwrap_or(StopReason::Unloaded);
-                if let Some(limit) = reason.limit() {
-                    session.metrics.hit(limit);
-                }
-                session.life.stop(reason);
-                Err(shared.stopped())
-            }
-        }
-    };
-    // Most of the time nobody looks, and then a span is not worth its room.
-    if span.is_disabled() { Box::pin(call) } else { Box::pin(call.instrument(span)) }
+/// Most of the time nobody looks, and then a span is not worth its room, nor asking more than once.
+fn span(session: &Session, method: &str) -> Option<Span> {
+    if LevelFilter::current() < LevelFilter::DEBUG {
+        return None;
+    }
+    let span = debug_span!(
+        "call",
+        app = session.identity.app_id,
+        version = session.identity.version,
+        instance = session.life.id,
+        method,
+    );
+    (!span.is_disabled()).then_some(span)
 }
 
 /// Whether the app was told of something that it has no handler for: that is no failure of it.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, Strategy};
+use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, Strategy};
 
 use crate::data::Data;
 use crate::error::HostError;
@@ -79,7 +79,7 @@ fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     match compiler {
         Compiler::Cranelift | Compiler::Tiered => config.strategy(Strategy::Cranelift),
-        Compiler::Winch => config.strategy(Strategy::Winch),
+        Compiler::Winch => in_one_pass(&mut config),
         Compiler::Pulley => config.target(PULLEY)?,
     };
     config
@@ -94,6 +94,20 @@ fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false);
     Ok(config)
+}
+
+/// Winch, and nothing made that starting does not need: its code is replaced by better code before long.
+///
+/// It leaves the stubs through which functions are entered to Cranelift, of which a JavaScript engine has thousands.
+/// Tables that map code back to the module are for those who look at it in a debugger or profiler: traps have their
+/// own, and kills and stack walks need none.
+fn in_one_pass(config: &mut Config) -> &mut Config {
+    config.strategy(Strategy::Winch).cranelift_opt_level(OptLevel::None).generate_address_map(false);
+    // Windows cannot do without.
+    if !cfg!(windows) {
+        config.native_unwind_info(false);
+    }
+    config
 }
 
 /// One compiler, and the code it has made.

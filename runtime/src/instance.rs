@@ -27,6 +27,36 @@ impl std::fmt::Debug for Instance {
     }
 }
 
+/// What an app answered, as it came. There is no way to it but through a parser: whoever reads it learns whether it is
+/// JSON, and nobody has it parsed twice.
+///
+/// ```
+/// # async fn example(app: miniapp_runtime::Instance) -> Result<(), Box<dyn std::error::Error>> {
+/// let params = serde_json::value::to_raw_value(&[1, 2])?;
+/// let sum: u64 = app.call_raw("sum", &params).await?.read()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Answer(String);
+
+impl Answer {
+    /// The answer as an `R`.
+    ///
+    /// # Errors
+    /// If it is not JSON, or no `R`.
+    pub fn read<R: DeserializeOwned>(&self) -> Result<R, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+
+    /// The answer as JSON text.
+    ///
+    /// # Errors
+    /// If it is not JSON.
+    pub fn into_raw(self) -> Result<Box<RawValue>, serde_json::Error> {
+        RawValue::from_string(self.0)
+    }
+}
+
 impl Instance {
     /// Unique within this host's run.
     pub fn id(&self) -> u64 {
@@ -77,12 +107,13 @@ impl Instance {
         self.enter_json(method, params.to_owned()).await
     }
 
-    /// The same with parameters that are JSON by their type, and so not looked at again: the cheapest call there is.
+    /// The same with parameters that are JSON by their type, and so not looked at again, and an answer that is looked at
+    /// when it is read: the cheapest call there is.
     ///
     /// # Errors
     /// As for [`Instance::call`].
-    pub async fn call_raw(&self, method: &str, params: &RawValue) -> Result<String, CallError> {
-        self.enter_json(method, params.get().to_owned()).await
+    pub async fn call_raw(&self, method: &str, params: &RawValue) -> Result<Answer, CallError> {
+        self.enter(method, params.get().to_owned()).await.map(Answer)
     }
 
     async fn enter_json(&self, method: &str, params: String) -> Result<String, CallError> {

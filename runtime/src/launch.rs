@@ -229,8 +229,9 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
     let release = life.trial.chosen().map(|chosen| chosen.release.clone()).ok_or(LaunchError::Interrupted)?;
     let subject = Subject { orders: inner.orders.clone(), release };
     let permissions = inner.broker.admit(&of, app.declared.clone(), subject, &inner.policy)?;
-    let local = inner.local.join(of, app, life.id, life.switch.clone());
     let limits = app.limits;
+    let ledger = Ledger::new(limits.memory_bytes, seat.clone());
+    let local = inner.local.join(of, app, life.id, life.switch.clone(), ledger.clone());
     Ok(Arc::new(Session {
         life: life.clone(),
         identity: Identity {
@@ -249,7 +250,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         limits,
         suspend_hidden: inner.policy.suspend_hidden,
         grace: inner.policy.grace,
-        ledger: Ledger::new(limits.memory_bytes, seat.clone()),
+        ledger,
         seat,
         meter: Meter::new(limits.cpu_per_call, limits.cpu_per_second),
         notifications: Outbox::new(inner.policy.notification_queue),

@@ -42,6 +42,7 @@ mod rates;
 pub mod rpc;
 pub mod rules;
 mod session;
+mod settings;
 mod snapshot;
 mod stop;
 mod supervisor;
@@ -57,7 +58,7 @@ pub use error::{CallError, HostError, InstallError, LaunchError};
 pub use gateway::{Door, Gateway};
 pub use grants::{Grant, GrantDecision};
 pub use host::{Host, HostBuilder};
-pub use instance::Instance;
+pub use instance::{Answer, Instance};
 pub use launch::Launching;
 pub use life::{KillHandle, State};
 pub use limits::{Limit, Limits};
@@ -70,5 +71,6 @@ pub use provider::{
     StaticPermissions,
 };
 pub use publish::{PublishError, Published, Receiver};
+pub use settings::AppStorage;
 pub use snapshot::{HostSnapshot, InstanceSnapshot, RunningSnapshot};
 pub use stop::StopReason;

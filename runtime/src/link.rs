@@ -339,7 +339,7 @@ impl Authorized<'_> {
     pub(crate) async fn carry_out(self, caller: &Caller, params: String) -> Result<String, RpcError> {
         let endpoint = self.0;
         // The host's copy counts as the guest's memory while the call lasts.
-        let Some(_hold) = caller.session.ledger.hold(params.len()) else {
+        let Some(_hold) = caller.session.ledger.hold_here(params.len()) else {
             caller.session.metrics.hit(Limit::Memory);
             let error =
                 RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");

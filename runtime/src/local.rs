@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::app::App;
 use crate::bridge::Profiles;
+use crate::budget::Ledger;
 use crate::data::{Data, DataError, Installed, Namespace};
 use crate::files::{FileError, FileStores, Folder};
 use crate::inbox::{Inboxes, Lane};
@@ -34,7 +35,14 @@ impl Locals {
     }
 
     /// What a new instance needs.
-    pub(crate) fn join(&self, of: Namespace, app: &App, instance: u64, switch: Arc<KillSwitch>) -> Local {
+    pub(crate) fn join(
+        &self,
+        of: Namespace,
+        app: &App,
+        instance: u64,
+        switch: Arc<KillSwitch>,
+        ledger: Arc<Ledger>,
+    ) -> Local {
         let files_quota = app.declared.iter().find_map(|declared| match declared.scope {
             ScopeValue::QuotaBytes(bytes) if declared.name.as_str() == "files" => Some(bytes),
             _ => None,
@@ -42,7 +50,7 @@ impl Locals {
         Local {
             pseudonym: pseudonym(&self.pseudonyms, &of),
             profiles: self.profiles.clone(),
-            lane: self.inboxes.join(of, instance, switch.clone()),
+            lane: self.inboxes.join(of, instance, switch.clone(), ledger),
             inboxes: self.inboxes.clone(),
             published: AtomicU64::new(0),
             files_quota: files_quota.unwrap_or(0),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::engine::TICK;
 use crate::metrics::add_alone;
@@ -23,9 +23,12 @@ const SHARE_BITS: u32 = 32;
 /// part of what a short call takes.
 pub(crate) struct Meter {
     /// Where times count from.
-    origin: Instant,
+    origin: Origin,
     per_second: Duration,
-    /// The same as a part of real time, as a fixed-point number: dividing takes longer than all else here.
+    /// The least that an app has saved which is not about to run out, and the most that it may save, in nanoseconds.
+    low: i64,
+    full: i64,
+    /// `per_second` as a part of real time, as a fixed-point number: dividing takes longer than all else here.
     share: u64,
     per_call: Duration,
     /// When the present call began, in nanoseconds; 0 until then.
@@ -71,8 +74,10 @@ impl Meter {
     /// A meter for calls that may use `per_call`, and `per_second` of each second.
     pub(crate) fn new(per_call: Duration, per_second: Duration) -> Arc<Self> {
         Arc::new(Self {
-            origin: Instant::now(),
+            origin: Origin::now(),
             per_second,
+            low: signed(nanos(per_second)),
+            full: signed(nanos(per_second * BURST)),
             share: u64::try_from((per_second.as_nanos() << SHARE_BITS) / 1_000_000_000).unwrap_or(u64::MAX),
             per_call,
             called_at: AtomicU64::new(0),
@@ -102,7 +107,7 @@ impl Meter {
 
     /// True for an app that has used up most of what it saved.
     pub(crate) fn is_low(&self) -> bool {
-        self.balance.load(Ordering::Relaxed) < signed(nanos(self.per_second))
+        self.balance.load(Ordering::Relaxed) < self.low
     }
 
     pub(crate) fn begin(&self) {
@@ -160,8 +165,7 @@ impl Meter {
         self.balanced_at.store(now, Ordering::Relaxed);
         let earned =
             i64::try_from((u128::from(since) * u128::from(self.share)) >> SHARE_BITS).unwrap_or(i64::MAX);
-        let full = signed(nanos(self.per_second * BURST));
-        let balance = self.balance.load(Ordering::Relaxed).saturating_add(earned).min(full);
+        let balance = self.balance.load(Ordering::Relaxed).saturating_add(earned).min(self.full);
         self.balance.store(balance, Ordering::Relaxed);
     }
 
@@ -217,7 +221,42 @@ impl Meter {
 
     /// Nanoseconds since the meter was made.
     fn now(&self) -> u64 {
-        nanos(self.origin.elapsed())
+        self.origin.nanos()
+    }
+}
+
+/// A moment from which nanoseconds are counted. A short call looks at the clock twice, and what the standard library's
+/// type takes to find the difference of two moments is a good part of that.
+#[cfg(unix)]
+struct Origin(u64);
+
+#[cfg(unix)]
+impl Origin {
+    fn now() -> Self {
+        Self(Self::clock())
+    }
+
+    fn nanos(&self) -> u64 {
+        Self::clock().saturating_sub(self.0)
+    }
+
+    fn clock() -> u64 {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+    }
+}
+
+#[cfg(not(unix))]
+struct Origin(std::time::Instant);
+
+#[cfg(not(unix))]
+impl Origin {
+    fn now() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    fn nanos(&self) -> u64 {
+        nanos(self.0.elapsed())
     }
 }
 
@@ -250,7 +289,7 @@ mod tests {
         let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
         assert_eq!(meter.debt(), None);
         meter.balance.store(-50_000_000, Ordering::Relaxed);
-        meter.balanced_at.store(nanos(meter.origin.elapsed()), Ordering::Relaxed);
+        meter.balanced_at.store(meter.now(), Ordering::Relaxed);
         let wait = meter.debt().unwrap();
         assert!(wait > Duration::from_millis(50) && wait <= Duration::from_millis(100), "{wait:?}");
         assert_eq!(meter.throttled(), wait);

@@ -194,27 +194,37 @@ impl<F: Future> Future for Supervised<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        this.switch.waker.register(cx.waker());
-        // After registering, or a kill in between would be slept through.
         if this.switch.reason().is_some() {
             return Poll::Ready(Ended::Killed);
         }
         if this.switch.is_suspended() {
             this.held_since.get_or_insert_with(Instant::now);
-            return Poll::Pending;
-        }
-        if let Some(since) = this.held_since.take() {
-            this.give_back(since.elapsed());
-        }
-        if !this.throttled(cx) {
-            this.switch.ticker.keep_awake();
-            this.meter.begin();
-            let polled = this.call.as_mut().poll(cx);
-            this.meter.end();
-            if let Poll::Ready(done) = polled {
-                return Poll::Ready(Ended::Finished(done));
+        } else {
+            if let Some(since) = this.held_since.take() {
+                this.give_back(since.elapsed());
+            }
+            if !this.throttled(cx) {
+                this.switch.ticker.keep_awake();
+                this.meter.begin();
+                let polled = this.call.as_mut().poll(cx);
+                this.meter.end();
+                if let Poll::Ready(done) = polled {
+                    return Poll::Ready(Ended::Finished(done));
+                }
+            }
+            if this.out_of_time(cx) {
+                return Poll::Ready(Ended::WallBudget);
             }
         }
-        if this.out_of_time(cx) { Poll::Ready(Ended::WallBudget) } else { Poll::Pending }
+        // Only now, because most calls do not come here. What is looked at after registering is what would else be
+        // slept through if it came before.
+        this.switch.waker.register(cx.waker());
+        if this.switch.reason().is_some() {
+            return Poll::Ready(Ended::Killed);
+        }
+        if this.held_since.is_some() && !this.switch.is_suspended() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 }

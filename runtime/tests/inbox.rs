@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::listener::{CRASH, Probe, package};
 use common::{APP, TestHost, call, host_with};
 use miniapp_runtime::rpc::code;
-use miniapp_runtime::{Bridge, Instance, PublishError, StaticPermissions};
+use miniapp_runtime::{Bridge, Instance, Limits, Policy, PublishError, StaticPermissions};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -63,6 +63,61 @@ async fn an_error_brings_an_event_again_a_few_times() {
     host.publish(None, "orders", &2).unwrap();
     assert_eq!(data(&probe.wait(5).await)[4], json!(2));
     assert_eq!(app.metrics().inbox_dropped, 1);
+}
+
+/// What waits for an app is in its memory's account, as long as it waits.
+#[tokio::test]
+async fn events_that_wait_are_charged_to_their_app() {
+    const PAGES: u64 = 3;
+    let probe = Probe::default();
+    let limits = Limits { memory_bytes: PAGES << 16, ..Limits::PHONE };
+    let policy = Policy { limits, ceilings: limits, ..Policy::default() };
+    let host =
+        host_with(|b| b.policy(policy).bridge(probe.bridge()).permissions(StaticPermissions::allow_all()));
+    let app = subscribed(&host, "ann").await;
+    app.hide().await.unwrap();
+    let used = || app.metrics().memory_bytes;
+    let (before, text) = (used(), "x".repeat(10_000));
+    let each = ("orders".len() + text.len() + 2) as u64;
+    let mut sent = 0;
+    let full = loop {
+        match host.publish(None, "orders", &text) {
+            Ok(_) => sent += 1,
+            Err(error) => break error,
+        }
+        assert_eq!(used(), before + sent * each);
+    };
+    assert!(matches!(full, PublishError::Full { .. }), "{full}");
+    assert_eq!(sent, ((PAGES << 16) - before) / each, "as much as fits, and nothing more");
+    assert_eq!(app.stop_reason(), None);
+    app.show().await.unwrap();
+    probe.wait(usize::try_from(sent).unwrap()).await;
+    while used() != before {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Names of topics, prefixes, keys and timers are too; changed keys that there is no memory for are told as such.
+#[tokio::test]
+async fn names_that_are_kept_for_an_app_are_charged_to_it() {
+    let probe = Probe::default();
+    let host = host(&probe);
+    let app = subscribed(&host, "ann").await;
+    let used = || app.metrics().memory_bytes;
+    let before = used();
+    for (set, params, cleared, bytes) in [
+        ("1events.subscribe", json!({ "topic": "weather" }), "1events.unsubscribe", 7),
+        ("2storage.watch", json!({ "prefix": "a/" }), "2storage.unwatch", 2),
+    ] {
+        call(&app, set, params.clone()).await.unwrap();
+        assert_eq!(used(), before + bytes, "{set}");
+        call(&app, cleared, params).await.unwrap();
+        assert_eq!(used(), before, "{cleared}");
+    }
+    call(&app, "3timers.set", json!({ "id": "later", "after_ms": 60_000 })).await.unwrap();
+    assert_eq!(used(), before + 5);
+    call(&app, "3timers.clear", json!({ "id": "later" })).await.unwrap();
+    assert_eq!(used(), before);
 }
 
 #[tokio::test]

@@ -28,6 +28,30 @@ async fn stopped_by(method: &str) -> StopReason {
     reason
 }
 
+/// However the app is called: what is no JSON reaches nobody as an answer.
+#[tokio::test]
+async fn an_answer_that_is_no_json_is_no_answer() {
+    let text = common::puppet::component(&[]);
+    let hostile = text.replace(r#""\22refused\22""#, r#""\22refused!""#);
+    assert_ne!(text, hostile);
+    let component = wat::parse_str(hostile).unwrap();
+    let host = host();
+    let app = host.run(&Package { component, ..Package::default() }).await;
+    let params = serde_json::value::to_raw_value(&json!({})).unwrap();
+    let answer = app.call_raw("more", &params).await.unwrap();
+    assert!(answer.read::<Value>().is_err() && answer.into_raw().is_err());
+    for error in [
+        app.call::<Value>("more", &json!({})).await.unwrap_err(),
+        app.call_json("more", "{}").await.unwrap_err(),
+    ] {
+        assert!(matches!(error, CallError::BadAnswer { .. }), "{error}");
+    }
+    let told = app.rpc(r#"{"jsonrpc":"2.0","id":1,"method":"more"}"#).await.unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["error"]["code"], -32603);
+    let answer = app.call_raw("echo", &params).await.unwrap();
+    assert_eq!(answer.read::<Value>().unwrap(), json!({}));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_attack_has_its_own_reason() {
     let cap = Limits::PHONE.memory_bytes;

@@ -227,6 +227,27 @@ async fn a_host_may_rule_out_a_files_quota() {
     assert_eq!(host.launch(APP, "ann").await.unwrap_err().code(), "MPKG-H14");
 }
 
+#[tokio::test]
+async fn a_host_shows_and_wipes_what_one_users_app_has_stored() {
+    let probe = Probe::default();
+    let host = probed(&probe);
+    let ann = host.run(&package(&["storage"])).await;
+    let bob = host.launch(APP, "bob").await.unwrap();
+    for app in [&ann, &bob] {
+        call(app, "1storage.set", json!({ "key": "k", "value": [1] })).await.unwrap();
+    }
+    call(&ann, "1storage.watch", json!({})).await.unwrap();
+    let storage = host.storage("ann", APP).unwrap().unwrap();
+    assert_eq!((storage.keys(None, 9).unwrap(), storage.used_bytes().unwrap()), (vec!["k".to_owned()], 4));
+    assert_eq!(storage.get("k").unwrap().as_deref(), Some("[1]"));
+    assert!(storage.keys(Some("k"), 9).unwrap().is_empty());
+    assert_eq!(storage.wipe().unwrap(), 1);
+    assert_eq!(probe.wait(1).await, [json!({ "keys": [], "more": true })]);
+    assert_eq!((storage.used_bytes().unwrap(), storage.get("k").unwrap()), (0, None));
+    assert_eq!(host.storage("bob", APP).unwrap().unwrap().used_bytes().unwrap(), 4);
+    assert!(host.storage("ann", "com.example.none").unwrap().is_none());
+}
+
 /// Two apps, or two users, never have an id in common, and none is the host's own.
 #[tokio::test]
 async fn apps_know_a_user_by_an_id_of_their_own() {

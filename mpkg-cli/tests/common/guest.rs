@@ -23,7 +23,15 @@ pub(crate) const MANIFEST: &str = r#"{
 
 /// A component that hands every call on to the bridges `storage` and `cart-write`.
 pub(crate) fn component() -> Vec<u8> {
-    let mut module = wat::parse_str(include_str!("../fixtures/proxy.wat")).unwrap();
+    component_for("cart-write")
+}
+
+/// The same with another bridge in the place of `cart-write`.
+pub(crate) fn component_for(bridge: &str) -> Vec<u8> {
+    let letter = format!("(i32.const {})", bridge.as_bytes()[0]);
+    let text = include_str!("../fixtures/proxy.wat").replace("cart-write", bridge);
+    let text = text.replace("(i32.const 99)", &letter);
+    let mut module = wat::parse_str(text).unwrap();
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/wit");
     let (package, _) = resolve.push_path(wit).unwrap();

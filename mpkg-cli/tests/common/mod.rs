@@ -87,6 +87,14 @@ impl Place {
         format!("$ mpkg {args}\n{}\n$ mpkg {args} --format json\n{}", transcript(&human), transcript(&json))
     }
 
+    /// A package, `app.mpkg`, that asks for `permission` instead of `cart.write`.
+    pub(crate) fn with_permission(permission: &str) -> Self {
+        let place = Self::new();
+        let manifest = MANIFEST.replace("cart.write", permission);
+        place.write("app.mpkg", pack(&manifest, &guest::component_for(&permission.replace('.', "-"))));
+        place
+    }
+
     /// A package, `app.mpkg`, and the key `key.pem` with its public parts.
     pub(crate) fn with_package() -> Self {
         let place = Self::new();

@@ -52,7 +52,7 @@ pub(super) fn bridge() -> Bridge {
         .immediate("events.subscribe", |caller, Topic { topic }: Topic| {
             check_topic(&topic)?;
             if !caller.session.local.lane.subscribe(topic) {
-                let message = format!("This app is subscribed to {TOPICS} topics, which is the most.");
+                let message = format!("This app is subscribed to {TOPICS} topics, which is the most, or has no memory for another.");
                 return Err(RpcError::new(code::BUSY, message));
             }
             Ok(Done {})

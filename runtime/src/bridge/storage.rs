@@ -234,7 +234,7 @@ pub(super) fn bridge() -> Bridge {
         .immediate("storage.watch", |caller, Prefix { prefix }| {
             check_prefix(&prefix)?;
             if !caller.session.local.lane.watch(prefix) {
-                let message = format!("This instance watches {WATCHES} prefixes, which is the most.");
+                let message = format!("This instance watches {WATCHES} prefixes, which is the most, or has no memory for another.");
                 return Err(RpcError::new(code::BUSY, message));
             }
             Ok(Done {})

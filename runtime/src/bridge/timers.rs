@@ -93,7 +93,9 @@ pub(super) fn bridge() -> Bridge {
             let every = every_ms.map(Duration::from_millis);
             let id = caller.session.local.lane.set_timer(id, Duration::from_millis(after_ms), every);
             id.map(|id| Made { id }).ok_or_else(|| {
-                RpcError::new(code::BUSY, format!("This app has {TIMERS} timers, which is the most."))
+                let message =
+                    format!("This app has {TIMERS} timers, which is the most, or no memory for another.");
+                RpcError::new(code::BUSY, message)
             })
         })
         .immediate("timers.clear", |caller, Id { id }| {

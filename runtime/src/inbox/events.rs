@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::ATTEMPTS;
+use crate::budget::Hold;
 
 /// The most topics one instance may be subscribed to.
 pub(crate) const TOPICS: usize = 64;
@@ -14,8 +15,8 @@ pub(super) const EVENTS: usize = 256;
 /// The most bytes of them, unless it is a single one.
 pub(super) const EVENT_BYTES: usize = 1 << 20;
 
-/// One event. Clones share its data.
-#[derive(Debug, Clone)]
+/// One event. Copies share its data, and each app is charged for its own.
+#[derive(Debug)]
 pub(super) struct Event {
     pub(super) number: u64,
     pub(super) topic: Arc<str>,
@@ -24,11 +25,18 @@ pub(super) struct Event {
     pub(super) attempts: u32,
     /// An instance had it before this one.
     pub(super) redelivered: bool,
+    /// None while it waits for an instance to come.
+    hold: Option<Hold>,
 }
 
 impl Event {
     pub(super) fn new(number: u64, topic: &str, data: Box<RawValue>) -> Self {
-        Self { number, topic: topic.into(), data: data.into(), attempts: 0, redelivered: false }
+        Self { number, topic: topic.into(), data: data.into(), attempts: 0, redelivered: false, hold: None }
+    }
+
+    /// The same event, charged with `hold`.
+    pub(super) fn copy(&self, hold: Option<Hold>) -> Self {
+        Self { topic: self.topic.clone(), data: self.data.clone(), hold, ..*self }
     }
 
     /// Grows from event to event of one host, in length or in its digits.
@@ -36,7 +44,7 @@ impl Event {
         self.number.to_string()
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.topic.len() + self.data.get().len()
     }
 }
@@ -83,6 +91,24 @@ impl Queue {
     pub(super) fn forget_topic(&mut self, topic: &str) {
         self.events.retain(|_, event| *event.topic != *topic);
         self.bytes = self.events.values().map(Event::bytes).sum();
+    }
+
+    /// Charges what no instance was charged for yet; drops what there is no memory for, and returns how many.
+    pub(super) fn charge(&mut self, hold: impl Fn(usize) -> Option<Hold>) -> u64 {
+        let before = self.events.len();
+        self.events.retain(|_, event| {
+            if event.hold.is_none() {
+                event.hold = hold(event.bytes());
+            }
+            event.hold.is_some()
+        });
+        self.bytes = self.events.values().map(Event::bytes).sum();
+        (before - self.events.len()) as u64
+    }
+
+    /// The instance that was charged for them is no more.
+    pub(super) fn discharge(&mut self) {
+        self.events.values_mut().for_each(|event| event.hold = None);
     }
 
     /// Marks every event for its next receiver; drops those that were tried often enough, and returns how many.

@@ -15,6 +15,7 @@ use super::events::{Event, Queue, TOPICS};
 use super::pump::pump;
 use super::timers::{TimerState, Timers};
 use super::watch::{Changes, WATCHES, Watch};
+use crate::budget::{Hold, Ledger};
 use crate::data::Namespace;
 use crate::instance::Shared;
 use crate::stop::StopReason;
@@ -89,6 +90,7 @@ pub(crate) struct Lane {
     of: Namespace,
     instance: u64,
     switch: Arc<KillSwitch>,
+    ledger: Arc<Ledger>,
     state: Mutex<State>,
     pub(super) wake: Notify,
     /// There was something to do.
@@ -122,6 +124,8 @@ struct State {
     /// Whose turn it is: none of the three kinds may starve the others.
     turn: u8,
     closed: bool,
+    /// Charged for everything but the events.
+    names: Option<Hold>,
 }
 
 impl Lane {
@@ -129,6 +133,7 @@ impl Lane {
         of: Namespace,
         instance: u64,
         switch: Arc<KillSwitch>,
+        ledger: Arc<Ledger>,
         topics: BTreeSet<String>,
         queue: Queue,
     ) -> Self {
@@ -136,6 +141,7 @@ impl Lane {
             of,
             instance,
             switch,
+            ledger,
             roused: AtomicBool::new(!queue.is_empty()),
             pumping: AtomicBool::new(false),
             pump: OnceLock::new(),
@@ -156,6 +162,11 @@ impl Lane {
 
     /// From now on the instance may be told what waits for it.
     pub(crate) fn start(self: &Arc<Self>, instance: Weak<Shared>, runtime: Handle) {
+        let mut state = self.lock();
+        let dropped = state.queue.charge(|bytes| self.ledger.hold_aside(bytes));
+        self.charge_names(&mut state);
+        drop(state);
+        self.count_dropped(dropped);
         // Set once, by the launch.
         let _ = self.pump.set(Pump { runtime, instance });
         if self.roused.load(Ordering::SeqCst) {
@@ -197,8 +208,9 @@ impl Lane {
         if state.topics.len() >= TOPICS && !state.topics.contains(&topic) {
             return false;
         }
-        if !state.closed {
-            state.topics.insert(topic);
+        if !state.closed && state.topics.insert(topic.clone()) && !self.charge_names(&mut state) {
+            state.topics.remove(&topic);
+            return false;
         }
         drop(state);
         // Somebody who may subscribe may also hear what was kept for it.
@@ -211,12 +223,14 @@ impl Lane {
         let mut state = self.lock();
         state.topics.remove(topic);
         state.queue.forget_topic(topic);
+        self.charge_names(&mut state);
     }
 
     pub(super) fn forget_events(&self) {
         let mut state = self.lock();
         state.topics.clear();
         state.queue = Queue::default();
+        self.charge_names(&mut state);
     }
 
     /// Nothing if it is not subscribed, else whether there was room.
@@ -225,7 +239,8 @@ impl Lane {
         if !state.topics.contains(&*event.topic) {
             return None;
         }
-        let taken = state.queue.push(event.clone());
+        let hold = self.ledger.hold_aside(event.bytes());
+        let taken = hold.is_some_and(|hold| state.queue.push(event.copy(Some(hold))));
         drop(state);
         self.rouse();
         Some(taken)
@@ -233,19 +248,30 @@ impl Lane {
 
     /// False if there are too many.
     pub(crate) fn watch(&self, prefix: String) -> bool {
-        let prefixes = &mut self.lock().watch.prefixes;
-        (prefixes.len() < WATCHES || prefixes.contains(&prefix)) && {
-            prefixes.insert(prefix);
-            true
+        let mut state = self.lock();
+        let prefixes = &mut state.watch.prefixes;
+        if prefixes.len() >= WATCHES && !prefixes.contains(&prefix) {
+            return false;
         }
+        if prefixes.insert(prefix.clone()) && !self.charge_names(&mut state) {
+            state.watch.unwatch(&prefix);
+            return false;
+        }
+        true
     }
 
     pub(crate) fn unwatch(&self, prefix: &str) -> bool {
-        self.lock().watch.unwatch(prefix)
+        let mut state = self.lock();
+        let was = state.watch.unwatch(prefix);
+        self.charge_names(&mut state);
+        was
     }
 
     pub(super) fn changed(self: &Arc<Self>, keys: Option<&[String]>) {
-        if self.lock().watch.changed(keys) {
+        let mut state = self.lock();
+        if state.watch.changed(keys) {
+            self.charge_changes(&mut state);
+            drop(state);
             self.rouse();
         }
     }
@@ -259,14 +285,21 @@ impl Lane {
     ) -> Option<String> {
         let mut state = self.lock();
         let id = id.unwrap_or_else(|| state.timers.free_id());
-        let set = state.timers.set(&id, Instant::now() + after, every);
+        let mut set = state.timers.set(&id, Instant::now() + after, every);
+        if set && !self.charge_names(&mut state) {
+            state.timers.clear(&id);
+            set = false;
+        }
         drop(state);
         self.rouse();
         set.then_some(id)
     }
 
     pub(crate) fn clear_timer(&self, id: &str) -> bool {
-        self.lock().timers.clear(id)
+        let mut state = self.lock();
+        let was = state.timers.clear(id);
+        self.charge_names(&mut state);
+        was
     }
 
     pub(crate) fn timers(&self) -> Vec<TimerState> {
@@ -276,7 +309,8 @@ impl Lane {
     /// Ends the lane: what its successor shall hear, unless there is to be nothing, or it was taken already.
     pub(super) fn close(&self) -> Option<(BTreeSet<String>, Queue)> {
         let mut state = self.lock();
-        let State { topics, queue, .. } = std::mem::take(&mut *state);
+        let State { topics, mut queue, .. } = std::mem::take(&mut *state);
+        queue.discharge();
         let again = std::mem::replace(&mut state.closed, true);
         // Who was killed did something wrong; what it had asked for is not carried on.
         let killed = matches!(self.switch.reason(), Some(StopReason::Killed { .. }));
@@ -312,6 +346,7 @@ impl Lane {
             Delivery::Changed(changes) => state.changes_ended(changes, outcome, now),
             Delivery::Timer { id, number } => state.timer_ended(&id, number, outcome, now),
         };
+        self.charge_changes(&mut state);
         drop(state);
         if outcome == Outcome::Done {
             self.delivered.fetch_add(1, Ordering::Relaxed);
@@ -323,6 +358,27 @@ impl Lane {
         if dropped > 0 {
             self.dropped.fetch_add(dropped, Ordering::Relaxed);
             tracing::warn!(owner = %self.of.owner, dropped, "an app did not take what it was told");
+        }
+    }
+
+    /// Charges the app for what is kept of it by name. False if its memory has no room: then nothing is charged anew.
+    fn charge_names(&self, state: &mut State) -> bool {
+        let bytes =
+            state.topics.iter().map(String::len).sum::<usize>() + state.watch.bytes() + state.timers.bytes();
+        match &mut state.names {
+            Some(names) => names.resize(bytes),
+            none => {
+                *none = self.ledger.hold_aside(bytes);
+                none.is_some()
+            }
+        }
+    }
+
+    /// The same where something can be left out.
+    fn charge_changes(&self, state: &mut State) {
+        if !self.charge_names(state) {
+            state.watch.forget_names();
+            self.charge_names(state);
         }
     }
 

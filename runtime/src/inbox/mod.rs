@@ -10,7 +10,8 @@
 //! an uninstallation and the loss of the permission `events` forget them. Timers and watches end with the instance.
 //!
 //! Queues are bounded. A full one refuses events of the host, by name ([`PublishError::Full`]): only the host can
-//! decide what may get lost. Timers and changes coalesce instead and need no queue.
+//! decide what may get lost. Timers and changes coalesce instead and need no queue. All of it is the app's memory, and
+//! charged to it while it runs; what it was left is charged once it has started, or it might never start again.
 
 mod events;
 mod lane;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::value::RawValue;
 
+use crate::budget::Ledger;
 use crate::data::Namespace;
 use crate::publish::{PublishError, Published, Receiver};
 use crate::supervisor::KillSwitch;
@@ -81,7 +83,13 @@ impl Mailbox {
 
 impl Inboxes {
     /// A lane for a new instance, with what its predecessors left.
-    pub(crate) fn join(&self, of: Namespace, instance: u64, switch: Arc<KillSwitch>) -> Arc<Lane> {
+    pub(crate) fn join(
+        &self,
+        of: Namespace,
+        instance: u64,
+        switch: Arc<KillSwitch>,
+        ledger: Arc<Ledger>,
+    ) -> Arc<Lane> {
         let mut boxes = self.lock();
         let mailbox = boxes.entry(of.clone()).or_default();
         // A predecessor may have ended while somebody was in it who has not left yet.
@@ -89,7 +97,7 @@ impl Inboxes {
             mailbox.lanes.iter().filter(|(_, lane)| lane.has_ended()).map(|(id, _)| *id).collect();
         ended.into_iter().for_each(|id| mailbox.retire(id));
         let Kept { topics, queue } = std::mem::take(&mut mailbox.kept);
-        let lane = Arc::new(Lane::new(of, instance, switch, topics, queue));
+        let lane = Arc::new(Lane::new(of, instance, switch, ledger, topics, queue));
         mailbox.lanes.insert(instance, lane.clone());
         lane
     }
@@ -138,7 +146,7 @@ impl Inboxes {
             }
             // Nobody of this app and user listens now, but somebody did, and will be told.
             if !heard && mailbox.kept.topics.contains(topic) {
-                let taken = mailbox.kept.queue.push(sending.event.clone());
+                let taken = mailbox.kept.queue.push(sending.event.copy(None));
                 sending.count(of, Some(taken));
             }
         }

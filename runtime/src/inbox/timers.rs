@@ -54,6 +54,11 @@ impl Timers {
         format!("timer-{number}")
     }
 
+    /// Bytes of their names.
+    pub(super) fn bytes(&self) -> usize {
+        self.by_id.keys().map(String::len).sum()
+    }
+
     pub(super) fn clear(&mut self, id: &str) -> bool {
         self.by_id.remove(id).is_some()
     }

@@ -54,6 +54,17 @@ impl Watch {
         any
     }
 
+    /// Bytes of prefixes and keys.
+    pub(super) fn bytes(&self) -> usize {
+        self.prefixes.iter().chain(&self.changes.keys).map(String::len).sum()
+    }
+
+    /// Changes that there is no memory to name are told without names.
+    pub(super) fn forget_names(&mut self) {
+        self.changes.more |= !self.changes.keys.is_empty();
+        self.changes.keys.clear();
+    }
+
     pub(super) fn pending(&self) -> bool {
         !self.changes.is_empty()
     }

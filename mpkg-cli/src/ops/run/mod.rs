@@ -172,7 +172,8 @@ fn build_host(
         .policy(policy)
         .compiler(plan.engine.unwrap_or(automatic))
         .permissions(permissions::Chooser::new(plan.choice.clone(), printer))
-        .trust(package.trust);
+        .trust(package.trust)
+        .profiles(|_| async { simulated::profile() });
     for bridge in simulated::bridges(printer) {
         builder = builder.bridge(bridge);
     }

@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use miniapp_runtime::Bridge;
 use miniapp_runtime::rpc::RpcError;
+use miniapp_runtime::{Bridge, UserProfile};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,7 +25,6 @@ pub(super) fn bridges(printer: Printer) -> Vec<Bridge> {
         payments(printer),
         notifications(printer),
         clipboard(),
-        user(),
         location(),
     ]
 }
@@ -87,10 +86,10 @@ fn clipboard() -> Bridge {
         })
 }
 
-fn user() -> Bridge {
-    Bridge::new("user.profile").immediate("user.profile", |caller, _: Nothing| {
-        Ok(json!({ "id": caller.user(), "display_name": "Ada Example", "locale": "en-GB" }))
-    })
+/// What the runtime's own `user.profile` tells of whoever uses the app, beside the id that it makes for the app: one
+/// that is a name here and a pseudonym in a Super App would be found out late.
+pub(super) fn profile() -> UserProfile {
+    UserProfile { display_name: Some("Ada Example".into()), locale: Some("en-GB".into()) }
 }
 
 #[derive(Deserialize)]

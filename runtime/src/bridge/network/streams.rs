@@ -1,6 +1,6 @@
 //! Answers that an app reads piece by piece.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -81,6 +81,9 @@ impl Stream {
     }
 }
 
+/// Streams whose deadline has passed that an instance is told so about when it reads on; the oldest is forgotten first.
+const LATE: usize = 16;
+
 /// The open streams of one instance.
 #[derive(Default)]
 pub(super) struct Streams(Mutex<Table>);
@@ -90,6 +93,8 @@ struct Table {
     last: u64,
     /// `None` while a stream is being read from.
     open: HashMap<u64, Option<Stream>>,
+    /// Those that ended at their deadline.
+    late: VecDeque<u64>,
 }
 
 impl Streams {
@@ -101,12 +106,16 @@ impl Streams {
         let id = table.last;
         let (streams, deadline) = (Arc::downgrade(self), stream.deadline);
         let watch = tokio::spawn(async move {
-            tokio::select! {
-                () = gone.cancelled() => {}
-                () = tokio::time::sleep_until(deadline) => {}
-            }
-            if let Some(streams) = streams.upgrade() {
-                streams.close(id);
+            let late = tokio::select! {
+                () = gone.cancelled() => false,
+                () = tokio::time::sleep_until(deadline) => true,
+            };
+            match streams.upgrade() {
+                Some(streams) if late => streams.expire(id),
+                Some(streams) => {
+                    streams.close(id);
+                }
+                None => {}
             }
         });
         stream._watch = Some(AbortOnDropHandle::new(watch));
@@ -121,12 +130,32 @@ impl Streams {
         closed.is_some()
     }
 
+    /// Closes a stream whose deadline has passed. At no moment is it neither open nor late: an app that reads on just
+    /// then would be told that it never was.
+    fn expire(&self, id: u64) {
+        let mut table = self.lock();
+        let closed = table.open.remove(&id);
+        if closed.is_some() {
+            if table.late.len() >= LATE {
+                table.late.pop_front();
+            }
+            table.late.push_back(id);
+        }
+        drop(table);
+        drop(closed);
+    }
+
     /// Takes a stream to read from it. Unless it is given back it is closed.
-    pub(super) fn borrow(self: &Arc<Self>, id: u64) -> Result<Borrowed, RpcError> {
-        match self.lock().open.get_mut(&id) {
-            None => Err(RpcError::invalid_params(format!("There is no open stream {id}."))),
+    pub(super) fn borrow(self: &Arc<Self>, id: u64) -> Result<Borrowed, FetchError> {
+        let mut table = self.lock();
+        let late = table.late.contains(&id);
+        match table.open.get_mut(&id) {
+            None if late => Err(FetchError::TimedOut),
+            None => Err(RpcError::invalid_params(format!("There is no open stream {id}.")).into()),
             Some(place) => match place.take() {
-                None => Err(RpcError::new(code::BUSY, format!("Stream {id} is being read from already."))),
+                None => {
+                    Err(RpcError::new(code::BUSY, format!("Stream {id} is being read from already.")).into())
+                }
                 Some(stream) => Ok(Borrowed { streams: self.clone(), id, stream: Some(stream) }),
             },
         }
