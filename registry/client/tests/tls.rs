@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use data_encoding::BASE64_MIME;
 use mpkg_registry_client::Client;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
@@ -47,7 +48,9 @@ fn authority() -> (String, Issuer<'static, KeyPair>) {
     let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let certificate = authority.self_signed(&key).unwrap();
-    (certificate.pem(), Issuer::new(authority, key))
+    let pem = BASE64_MIME.encode(certificate.der());
+    let pem = format!("-----BEGIN CERTIFICATE-----\n{pem}-----END CERTIFICATE-----\n");
+    (pem, Issuer::new(authority, key))
 }
 
 fn server(issuer: &Issuer<'static, KeyPair>, name: &str) -> TlsAcceptor {
