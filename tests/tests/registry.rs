@@ -185,7 +185,7 @@ fn from_an_empty_folder_to_a_rollback() {
     let said = ann.log_in(&server.address, &token);
     assert_eq!(
         (&said["token"]["owner"], &said["token"]["roles"]),
-        (&"first admin".into(), &json!(["admin"]))
+        (&json!("first admin"), &json!(["admin"]))
     );
     let stored = said["stored"].as_str().unwrap().to_owned();
     assert!(fs::read_to_string(&stored).unwrap().contains(&token));
