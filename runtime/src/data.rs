@@ -29,7 +29,7 @@ pub(crate) use audit::unix_ms;
 pub use audit::{AuditOutcome, AuditPage, AuditRecord, Decider};
 pub(crate) use boots::Verdict;
 pub(crate) use grants::{Records, StoredDecision, StoredGrant};
-pub(crate) use shelf::{AppRelease, Current, OnHand};
+pub(crate) use shelf::{AppRelease, Current, Judged, OnHand};
 pub(crate) use values::{Condition, KEYS, Op, StoreRefusal, StoreWriteError, Usage};
 use values::{USAGE, VALUES};
 

@@ -99,6 +99,7 @@ pub struct Storage {
     pub quota_bytes: u64,
     /// Which form the stored pairs have, from 1. Where a release with another number takes an app's place, the host keeps
     /// the pairs as they were, and gives them back when it goes back to a release with the old number.
+    #[serde(skip_serializing_if = "is_first")]
     #[schemars(range(min = 1, max = MAX_STORAGE_SCHEMA), example = 2)]
     pub schema: u32,
 }
@@ -149,6 +150,10 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000), example = 20)]
     pub log_lines_per_second: Option<u32>,
+}
+
+fn is_first(schema: &u32) -> bool {
+    *schema == 1
 }
 
 impl Default for Storage {

@@ -198,13 +198,14 @@ impl Records<'_> {
         Ok(())
     }
 
-    /// Decides about an app that failed to start, and sets what is to take its place.
+    /// Decides about an app that failed to start, and sets what is to take its place. Tells what was decided about which
+    /// release, and whether that was rejected just now.
     pub(crate) fn judge(
         &self,
         app_id: &str,
         attended: bool,
         allowed: impl Fn(&AppRelease) -> bool,
-    ) -> Result<Option<Verdict>, DataError> {
+    ) -> Result<Option<Judged>, DataError> {
         let Some(current) = self.installed(app_id)? else { return Ok(None) };
         let mut boots = self.boots(app_id)?;
         if !boots.is_due(&current.digest) {
@@ -218,16 +219,30 @@ impl Records<'_> {
                 usable.insert(digest);
             }
         }
+        let newly = !boots.is_rejected(&current.digest);
+        if !newly && self.next(app_id)?.is_some_and(|next| usable.contains(&next)) {
+            // Decided before; its successor waits for the next launch.
+            return Ok(None);
+        }
         let verdict = boots.judge(&current.digest, attended, |release| usable.contains(release));
         match &verdict {
             Verdict::Stay => return Ok(None),
             Verdict::Back(to) => self.set_next(app_id, Some(to))?,
-            // What was to come next may be what helps.
+            // What is next already may be what helps.
             Verdict::Quarantine => {}
         }
         self.txn.open_table(BOOTS)?.insert(app_id, serde_json::to_string(&boots)?.as_str())?;
-        Ok(Some(verdict))
+        Ok(Some(Judged { about: current, verdict, newly }))
     }
+}
+
+/// What was decided about a release that failed to start too often.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) about: Installed,
+    pub(crate) verdict: Verdict,
+    /// It was rejected just now.
+    pub(crate) newly: bool,
 }
 
 impl Data {

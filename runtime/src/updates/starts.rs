@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::tally::Tally;
-use crate::data::{AppRelease, DataError, Installed, Records, Verdict};
+use crate::data::{AppRelease, DataError, Installed, Judged, Records, Verdict};
 use crate::error::LaunchError;
 use crate::host::Inner;
 use crate::life::Life;
@@ -270,11 +270,11 @@ impl Starts {
     }
 
     /// Counts and logs what was decided.
-    fn tell(&self, judged: Result<Option<(Installed, Verdict)>, DataError>) {
+    fn tell(&self, judged: Result<Option<Judged>, DataError>) {
         match judged {
             Ok(None) => {}
-            Ok(Some((rejected, verdict))) => {
-                let (app, release_seq) = (&rejected.app_id, rejected.release_seq);
+            Ok(Some(Judged { about, verdict, newly })) => {
+                let (app, release_seq) = (&about.app_id, about.release_seq);
                 match verdict {
                     Verdict::Back(to) => {
                         tracing::warn!(
@@ -285,14 +285,12 @@ impl Starts {
                         );
                     }
                     Verdict::Quarantine | Verdict::Stay => {
-                        tracing::error!(
-                            app,
-                            release_seq,
-                            "a release failed to start too often; it is not started any more"
-                        );
+                        tracing::error!(app, release_seq, "an app failed to start too often; it is given up");
                     }
                 }
-                if let Ok(it) = rejected.release() {
+                if let Ok(it) = about.release()
+                    && newly
+                {
                     self.tally.count(&Arc::new(it), |counters| counters.crash_loops += 1);
                 }
             }
@@ -313,9 +311,14 @@ impl Starts {
         let host = host.clone();
         let recorded = tokio::task::spawn_blocking(move || {
             host.data.change_if(|records| {
-                let held = records.held(it.app.as_str(), &digest)?.is_some();
-                let begin = || records.change_boots(it.app.as_str(), |boots| boots.began(&digest));
-                held.then(begin).transpose()
+                // Unless it was killed before its turn to be written came: nobody would take the record back.
+                let queue = lock(&host.living.starts.queue);
+                let under_way = queue.under_way.get(&digest).is_some_and(|&n| n > 0);
+                drop(queue);
+                if !under_way || records.held(it.app.as_str(), &digest)?.is_none() {
+                    return Ok(None);
+                }
+                records.change_boots(it.app.as_str(), |boots| boots.began(&digest)).map(Some)
             })
         });
         recorded.await.map_err(|_| LaunchError::Interrupted)??;
@@ -328,15 +331,9 @@ impl Starts {
     }
 }
 
-/// Decides about an app, if a decision is due, and tells which release it was about.
-fn judge(
-    host: &Inner,
-    records: &Records<'_>,
-    app_id: &str,
-) -> Result<Option<(Installed, Verdict)>, DataError> {
-    let verdict = records.judge(app_id, host.orders.any(), |it| host.orders.allow(it))?;
-    let Some(verdict) = verdict else { return Ok(None) };
-    Ok(records.installed(app_id)?.map(|rejected| (rejected, verdict)))
+/// Decides about an app, if a decision is due.
+fn judge(host: &Inner, records: &Records<'_>, app_id: &str) -> Result<Option<Judged>, DataError> {
+    records.judge(app_id, host.orders.any(), |it| host.orders.allow(it))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
