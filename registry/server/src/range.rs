@@ -13,7 +13,8 @@ pub(crate) enum Wanted {
 
 /// Reads a `Range` header for something with so many bytes.
 pub(crate) fn wanted(header: Option<&str>, size: u64) -> Wanted {
-    let range = header.and_then(|it| it.split_once('=')).filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
+    let range =
+        header.and_then(|it| it.split_once('=')).filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
     let Some((from, to)) = range.and_then(|(_, range)| range.split_once('-')) else {
         return Wanted::All;
     };

@@ -331,7 +331,9 @@ async fn a_download_outlives_a_restart_of_the_registry() {
     // As far as it came when its future was dropped.
     let client = Client::new(&registry.base, Some(&host)).unwrap();
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let mut progress = move |bytes| drop(tell.send(bytes));
+    let mut progress = move |bytes| {
+        let _ = tell.send(bytes);
+    };
     tokio::select! {
         result = client.download(digest, &path, &mut progress) => result.unwrap(),
         bytes = told.recv() => assert!(bytes.unwrap() > 0),
@@ -342,7 +344,12 @@ async fn a_download_outlives_a_restart_of_the_registry() {
     let registry = registry.restart().await;
     let client = Client::new(&registry.base, Some(&host)).unwrap();
     let mut first = None;
-    client.download(digest, &path, &mut |bytes| { first.get_or_insert(bytes); }).await.unwrap();
+    client
+        .download(digest, &path, &mut |bytes| {
+            first.get_or_insert(bytes);
+        })
+        .await
+        .unwrap();
     assert!(first.is_none_or(|first| first > there), "it goes on from where it was");
     assert!(std::fs::read(&path).unwrap() == package.unsigned());
 }

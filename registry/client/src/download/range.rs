@@ -28,8 +28,18 @@ mod tests {
     fn parts_are_read_strictly() {
         assert_eq!(read("bytes 5-9/10"), Some(Part { from: 5, size: 10 }));
         for bad in [
-            "", "bytes", "bytes 5-9", "bytes 5-10/10", "bytes 9-5/10", "bytes */10", "bytes 5-9/*", "bytes +5-9/10",
-            "bytes -5/10", "items 5-9/10", "bytes 5-9/10, 1-2/10", "bytes 99999999999999999999-9/10",
+            "",
+            "bytes",
+            "bytes 5-9",
+            "bytes 5-10/10",
+            "bytes 9-5/10",
+            "bytes */10",
+            "bytes 5-9/*",
+            "bytes +5-9/10",
+            "bytes -5/10",
+            "items 5-9/10",
+            "bytes 5-9/10, 1-2/10",
+            "bytes 99999999999999999999-9/10",
         ] {
             assert_eq!(read(bad), None, "{bad}");
         }

@@ -180,7 +180,8 @@ async fn a_connection_cut_at_every_chunk_is_made_again_from_there() {
 async fn what_is_there_is_not_asked_for_again() {
     let place = Place::new();
     let package = place.package.clone();
-    let server = Server::start(move |_, request| rest("", &package, request.from().unwrap(), usize::MAX)).await;
+    let server =
+        Server::start(move |_, request| rest("", &package, request.from().unwrap(), usize::MAX)).await;
     place.has(&place.package[..100_000]);
     server.get(&place).await.unwrap();
     assert_eq!(server.requests.lock().unwrap()[0].from(), Some(100_000));
@@ -210,7 +211,8 @@ async fn a_registry_that_knows_no_ranges_sends_it_again() {
     let place = Place::new();
     for encoding in ["", ZSTD] {
         let bytes = if encoding.is_empty() { place.package.clone() } else { place.compressed.clone() };
-        let server = Server::start(move |number, _| everything(encoding, &bytes, 30_000 + 40_000 * number)).await;
+        let server =
+            Server::start(move |number, _| everything(encoding, &bytes, 30_000 + 40_000 * number)).await;
         place.has(&place.package[..1_000]);
         server.get(&place).await.unwrap();
         std::fs::remove_file(&place.path).unwrap();
@@ -296,7 +298,8 @@ async fn nothing_that_a_lying_registry_sends_is_taken_for_the_package() {
         Box::new(move || everything(encoding, &bytes, usize::MAX)) as Box<dyn Fn() -> Does + Send>
     };
     let never = |headers: &'static str, bytes: Vec<u8>| {
-        Box::new(move || Does::NeverEnds(answer(200, headers, b""), bytes.clone())) as Box<dyn Fn() -> Does + Send>
+        Box::new(move || Does::NeverEnds(answer(200, headers, b""), bytes.clone()))
+            as Box<dyn Fn() -> Does + Send>
     };
     let part = |range: String| {
         let headers = format!("etag: \"1\"\r\ncontent-length: 1\r\n{range}");
@@ -327,7 +330,11 @@ async fn nothing_that_a_lying_registry_sends_is_taken_for_the_package() {
         ("two encodings", all("content-encoding: zstd, zstd\r\n", &place.compressed), answered),
         ("a part of nothing", part(String::new()), answered),
         ("another part", part(format!("content-range: bytes 999-999/{size}\r\n")), answered),
-        ("a part of something else", part(format!("content-range: bytes 1000-1000/{}\r\n", size + 1)), answered),
+        (
+            "a part of something else",
+            part(format!("content-range: bytes 1000-1000/{}\r\n", size + 1)),
+            answered,
+        ),
         ("a compressed part", part(format!("content-range: bytes 1000-1000/{size}\r\n{ZSTD}")), answered),
         ("a page", Box::new(|| Does::Answers(answer(404, "content-length: 2\r\n", b"no"))), answered),
     ];
@@ -365,6 +372,29 @@ async fn a_part_of_another_compressed_form_is_refused() {
         assert!(matches!(error, ClientError::Answer(_)), "{change}: {error}");
         std::fs::remove_file(&place.path).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_patch_is_bounded_and_may_be_missing() {
+    let place = Place::new();
+    let (from, to) = (mpkg_package::Hash::of(b"from"), Digest { size: 1_000, ..place.digest() });
+    let refused = |status: u16, code: &str| {
+        let body = format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"m\",\"hint\":\"h\"}}}}");
+        answer(status, &format!("content-length: {}\r\n", body.len()), body.as_bytes())
+    };
+    let get = async |does: fn(Vec<u8>) -> Does, head: Vec<u8>| {
+        let server = Server::start(move |_, _| does(head.clone())).await;
+        server.client.delta(from, to).await
+    };
+    let patch = answer(200, "content-length: 1000\r\n", &[7; 1_000]);
+    assert_eq!(get(Does::Answers, patch).await.unwrap(), Some(vec![7; 1_000]));
+    let endless = |head| Does::NeverEnds(head, vec![7; 64]);
+    assert!(matches!(get(endless, answer(200, "", b"")).await, Err(ClientError::TooLarge { limit: 1_000 })));
+    for (status, code) in [(404, "MPKG-P38"), (404, "MPKG-P35"), (404, "MPKG-P13"), (503, "MPKG-P39")] {
+        assert_eq!(get(Does::Answers, refused(status, code)).await.unwrap(), None, "{code}");
+    }
+    let error = get(Does::Answers, refused(403, "MPKG-P03")).await.unwrap_err();
+    assert_eq!(error.code(), Some("MPKG-P03"));
 }
 
 /// What a registry may do with one request.

@@ -92,7 +92,8 @@ pub(crate) async fn by_digest(db: &mut Db, hash: Hash) -> Result<Vec<ReleaseRow>
 /// How many releases of an app lie from one to the other, the later one included.
 pub(crate) async fn apart(db: &mut Db, app: &AppId, one: u64, other: u64) -> Result<i64, sqlx::Error> {
     let sql = "SELECT COUNT(*) FROM releases WHERE app = ? AND seq > ? AND seq <= ?";
-    let query = sqlx::query_scalar(sql).bind(app.as_str()).bind(int(one.min(other))).bind(int(one.max(other)));
+    let query =
+        sqlx::query_scalar(sql).bind(app.as_str()).bind(int(one.min(other))).bind(int(one.max(other)));
     query.fetch_one(db).await
 }
 

@@ -308,7 +308,15 @@ pub struct Package {
 
 impl Package {
     pub fn new(code: u64) -> Self {
-        Self { app: APP.into(), code, seed: 1, name: "Stock Alert".into(), filler: 0, noise: 0, seed_of_noise: 1 }
+        Self {
+            app: APP.into(),
+            code,
+            seed: 1,
+            name: "Stock Alert".into(),
+            filler: 0,
+            noise: 0,
+            seed_of_noise: 1,
+        }
     }
 
     pub fn unsigned(&self) -> Vec<u8> {
