@@ -177,3 +177,31 @@ impl Registry {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Opened};
+
+    /// Whoever comes when enough wait is told so at once, and what is there already is given all the same.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_waits_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let Opened { registry, .. } = Registry::open(Config::new(folder.path())).await.unwrap();
+        let (there, missing) = (Hash::of(b"there"), Hash::of(b"missing"));
+        for hash in [there, missing] {
+            registry.store.blobs.store(hash, &[0; 4_096]).unwrap();
+        }
+        let ready = |outcome: Result<Outcome, Failure>| matches!(outcome, Ok(Outcome::Ready(_)));
+        assert!(ready(registry.made(Made::Compressed(there)).await));
+        let places = registry.making.waiting.acquire_many(WAITING as u32).await.unwrap();
+        let later = registry.made(Made::Compressed(missing)).await;
+        assert!(matches!(later, Ok(Outcome::Later)));
+        assert!(ready(registry.made(Made::Compressed(there)).await));
+        drop(places);
+        assert!(ready(registry.made(Made::Compressed(missing)).await));
+        registry.close().await;
+        let stopped = registry.made(Made::Compressed(Hash::of(b"stopped"))).await;
+        assert!(stopped.is_err_and(|failure| failure.code == "MPKG-P50"));
+    }
+}

@@ -374,6 +374,29 @@ async fn a_part_of_another_compressed_form_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn a_patch_is_bounded_and_may_be_missing() {
+    let place = Place::new();
+    let (from, to) = (mpkg_package::Hash::of(b"from"), Digest { size: 1_000, ..place.digest() });
+    let refused = |status: u16, code: &str| {
+        let body = format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"m\",\"hint\":\"h\"}}}}");
+        answer(status, &format!("content-length: {}\r\n", body.len()), body.as_bytes())
+    };
+    let get = async |does: fn(Vec<u8>) -> Does, head: Vec<u8>| {
+        let server = Server::start(move |_, _| does(head.clone())).await;
+        server.client.delta(from, to).await
+    };
+    let patch = answer(200, "content-length: 1000\r\n", &[7; 1_000]);
+    assert_eq!(get(Does::Answers, patch).await.unwrap(), Some(vec![7; 1_000]));
+    let endless = |head| Does::NeverEnds(head, vec![7; 64]);
+    assert!(matches!(get(endless, answer(200, "", b"")).await, Err(ClientError::TooLarge { limit: 1_000 })));
+    for (status, code) in [(404, "MPKG-P38"), (404, "MPKG-P35"), (404, "MPKG-P13"), (503, "MPKG-P39")] {
+        assert_eq!(get(Does::Answers, refused(status, code)).await.unwrap(), None, "{code}");
+    }
+    let error = get(Does::Answers, refused(403, "MPKG-P03")).await.unwrap_err();
+    assert_eq!(error.code(), Some("MPKG-P03"));
+}
+
 /// What a registry may do with one request.
 #[derive(Clone, Debug)]
 enum Move {
