@@ -12,7 +12,7 @@ use common::fleet::{Registry, offer, shelve};
 use common::{APP, Package, TestHost, builder, call, host, host_with, puppet};
 use miniapp_runtime::rpc::RpcError;
 use miniapp_runtime::updates::{Device, Shelf, Switch};
-use miniapp_runtime::{Bridge, Host, LaunchError, Policy, StaticPermissions};
+use miniapp_runtime::{Bridge, DataError, Host, HostError, LaunchError, Policy, StaticPermissions};
 use mpkg_fleet::Counters;
 use serde_json::{Value, json};
 
@@ -239,12 +239,20 @@ fn deadly() -> Package {
     Package { code: 2, component, ..Package::with(&["host.seen"]) }
 }
 
+/// The host before may still be on its way out.
 fn open(folder: &Path) -> Host {
     fn die() -> Result<(), RpcError> {
         std::process::abort()
     }
-    let seen = Bridge::new("host.seen").method("seen.event", |_, _: Value| async { die() });
-    builder(folder).bridge(seen).permissions(StaticPermissions::allow_all()).build().unwrap()
+    for _ in 0..1000 {
+        let seen = Bridge::new("host.seen").method("seen.event", |_, _: Value| async { die() });
+        match builder(folder).bridge(seen).permissions(StaticPermissions::allow_all()).build() {
+            Ok(host) => return host,
+            Err(HostError::Data(DataError::InUse { .. })) => std::thread::sleep(Duration::from_millis(10)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the folder stays in use");
 }
 
 /// The child: launches what is to run, and dies if that is release 2. By itself it does nothing.
