@@ -78,7 +78,7 @@ fn without_the_example_it_says_what_is_missing() {
 }
 
 #[test]
-fn without_the_guest_toolchain_it_says_so() {
+fn a_folder_without_a_project_is_refused_before_anything_is_begun() {
     let nowhere = tempfile::tempdir().unwrap();
     let project = nowhere.path().join("no-project");
     std::fs::create_dir(&project).unwrap();

@@ -341,7 +341,7 @@ async fn a_download_outlives_a_restart_of_the_registry() {
     let there = std::fs::metadata(&path).unwrap().len();
     assert!(there > 0);
     registry.stop().await;
-    let registry = registry.restart().await;
+    let registry = registry.started().await;
     let client = Client::new(&registry.base, Some(&host)).unwrap();
     let mut first = None;
     client

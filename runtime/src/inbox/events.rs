@@ -15,6 +15,9 @@ pub(super) const EVENTS: usize = 256;
 /// The most bytes of them, unless it is a single one.
 pub(super) const EVENT_BYTES: usize = 1 << 20;
 
+/// Bytes of what surrounds an event when it is told: the method's name, its id, and the names of its parts.
+const AROUND: usize = 128;
+
 /// One event. Copies share its data, and each app is charged for its own.
 #[derive(Debug)]
 pub(super) struct Event {
@@ -25,7 +28,7 @@ pub(super) struct Event {
     pub(super) attempts: u32,
     /// An instance had it before this one.
     pub(super) redelivered: bool,
-    /// None while it waits for an instance to come.
+    /// None while it waits for an instance to come, and while it is told: the call is charged for it then.
     hold: Option<Hold>,
 }
 
@@ -46,6 +49,16 @@ impl Event {
 
     pub(super) fn bytes(&self) -> usize {
         self.topic.len() + self.data.get().len()
+    }
+
+    /// What it is charged at: as much as telling it takes, so that what fits can also be told.
+    pub(super) fn charged(&self) -> usize {
+        self.bytes() + AROUND
+    }
+
+    /// Makes room for the call that tells it.
+    pub(super) fn release(&mut self) {
+        self.hold = None;
     }
 }
 
@@ -98,12 +111,19 @@ impl Queue {
         let before = self.events.len();
         self.events.retain(|_, event| {
             if event.hold.is_none() {
-                event.hold = hold(event.bytes());
+                event.hold = hold(event.charged());
             }
             event.hold.is_some()
         });
         self.bytes = self.events.values().map(Event::bytes).sum();
         (before - self.events.len()) as u64
+    }
+
+    /// Charges an event again that was not taken. Where there is no memory by now it waits all the same: it is one.
+    pub(super) fn charge_again(&mut self, number: u64, hold: impl Fn(usize) -> Option<Hold>) {
+        if let Some(event) = self.events.get_mut(&number) {
+            event.hold = hold(event.charged());
+        }
     }
 
     /// The instance that was charged for them is no more.

@@ -239,7 +239,7 @@ impl Lane {
         if !state.topics.contains(&*event.topic) {
             return None;
         }
-        let hold = self.ledger.hold_aside(event.bytes());
+        let hold = self.ledger.hold_aside(event.charged());
         let taken = hold.is_some_and(|hold| state.queue.push(event.copy(Some(hold))));
         drop(state);
         self.rouse();
@@ -342,7 +342,11 @@ impl Lane {
     pub(super) fn ended_with(&self, delivery: Delivery, outcome: Outcome, now: Instant) {
         let mut state = self.lock();
         let given_up = match delivery {
-            Delivery::Event { number, .. } => state.event_ended(number, outcome, now),
+            Delivery::Event { number, .. } => {
+                let given_up = state.event_ended(number, outcome, now);
+                state.queue.charge_again(number, |bytes| self.ledger.hold_aside(bytes));
+                given_up
+            }
             Delivery::Changed(changes) => state.changes_ended(changes, outcome, now),
             Delivery::Timer { id, number } => state.timer_ended(&id, number, outcome, now),
         };
@@ -394,6 +398,7 @@ impl State {
         }
         let event = self.queue.front()?;
         event.attempts += 1;
+        event.release();
         self.events.attempts = event.attempts;
         self.events.not_before = None;
         Some(Delivery::Event {

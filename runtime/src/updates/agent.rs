@@ -23,8 +23,8 @@ use crate::error::InstallError;
 
 /// Messages that wait for the agent. The stream waits when there is no room.
 const INBOX: usize = 64;
-/// Events that a slow receiver may be behind.
-const EVENTS: usize = 1024;
+/// Events that a slow receiver may be behind. There is room for them from the start, in each of many agents.
+const EVENTS: usize = 64;
 /// The file of an exported state.
 pub const STATE_FILE: &str = "state.json";
 
@@ -184,7 +184,7 @@ impl Agent {
         self.ask(|answer| Message::Status { answer }).await?
     }
 
-    /// What happens from now on. A receiver that is a thousand events behind misses the oldest.
+    /// What happens from now on. A receiver that is 64 events behind misses the oldest.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }

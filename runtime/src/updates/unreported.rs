@@ -74,7 +74,7 @@ impl Unreported {
     }
 
     /// Takes in what was counted since this run began. A release whose arm is another one than before begins a new row:
-    /// what it did before counts for the arm it was in.
+    /// what it did in an earlier rollout says nothing about this one.
     pub(crate) fn count(&mut self, counted: Vec<Counted>, arm: impl Fn(&AppId) -> Arm) {
         for Counted { app, release_seq, counters } in counted {
             let arm = arm(&app);
@@ -90,8 +90,14 @@ impl Unreported {
             let before = self.growing.remove(&key);
             let (number, base) = match before {
                 None => (0, Counters::default()),
-                Some((stretch, row)) => {
+                Some((stretch, mut row)) => {
                     let base = stretch.base.plus(row.report.counters);
+                    // A host leaves an arm when the rollout is over. Reported late, or once more by somebody else's
+                    // retry, the row would count for an arm of the rollout that follows.
+                    if row.report.arm != Arm::Neither {
+                        row.report.arm = Arm::Neither;
+                        row.acknowledged = None;
+                    }
                     self.ended.push(row);
                     (stretch.number.saturating_add(1), base)
                 }
@@ -187,6 +193,16 @@ mod tests {
         unreported.count(counted(5), |_| Arm::Neither);
         unreported.count(counted(9), |_| Arm::Control);
         assert_eq!(launches(&unreported.batch().unwrap()), [(Arm::Neither, 5), (Arm::Control, 4)]);
+    }
+
+    #[test]
+    fn what_was_counted_for_a_rollout_does_not_count_for_the_next_one() {
+        let mut unreported = Unreported::new(None);
+        unreported.count(counted(2), |_| Arm::Treatment);
+        let first = unreported.batch().unwrap();
+        unreported.acknowledge(&first);
+        unreported.count(counted(3), |_| Arm::Control);
+        assert_eq!(launches(&unreported.batch().unwrap()), [(Arm::Neither, 2), (Arm::Control, 1)]);
     }
 
     #[test]
