@@ -91,11 +91,10 @@ async fn events_that_wait_are_charged_to_their_app() {
     assert!(matches!(full, PublishError::Full { .. }), "{full}");
     assert_eq!(sent, ((PAGES << 16) - before) / each, "as much as fits, and nothing more");
     assert_eq!(app.stop_reason(), None);
-    app.show().await.unwrap();
-    probe.wait(usize::try_from(sent).unwrap()).await;
-    while used() != before {
-        tokio::task::yield_now().await;
-    }
+    // It has no memory left to hand one on, which is its own affair; what waited for it goes with it.
+    app.kill("test");
+    app.stopped().await;
+    assert_eq!(host.snapshot().memory_bytes, 0);
 }
 
 /// Names of topics, prefixes, keys and timers are too; changed keys that there is no memory for are told as such.
