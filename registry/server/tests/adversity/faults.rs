@@ -322,9 +322,9 @@ async fn what_was_acknowledged_outlives_a_kill_and_nothing_is_there_by_half() {
 }
 
 /// Newer roots, one after the other, until the registry is gone.
-async fn rotate_away(caller: Caller, pem: String, newest: Arc<AtomicU32>) {
+async fn rotate_away(caller: Caller, roots: RootChain, pem: String, newest: Arc<AtomicU32>) {
     let root_key = SecretKey::from_pem(&pem).unwrap();
-    let mut file = RootFile::new(RootChain::parse(&caller.bytes("/v1/state/roots").await).unwrap());
+    let mut file = RootFile::new(roots);
     loop {
         let version = file.chain().last().version() + 1;
         let mut draft = Draft::after(file.chain().last());
@@ -352,7 +352,9 @@ async fn a_newer_root_of_the_registry_outlives_a_kill_and_stands_in_the_log() {
     for round in 0..6 {
         let process = Process::start(&folder);
         let before = newest.load(Ordering::SeqCst);
-        let task = tokio::spawn(rotate_away(process.caller(), pem.clone(), Arc::clone(&newest)));
+        // Before the first kill, which comes at once.
+        let roots = RootChain::parse(&process.caller().bytes("/v1/state/roots").await).unwrap();
+        let task = tokio::spawn(rotate_away(process.caller(), roots, pem.clone(), Arc::clone(&newest)));
         while newest.load(Ordering::SeqCst) < before + round {
             tokio::task::yield_now().await;
             assert!(!task.is_finished(), "a root was refused");
