@@ -24,12 +24,14 @@ impl Host {
     /// What an installed app has stored for a user; `None` if it is not installed.
     ///
     /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let host = miniapp_runtime::Host::builder(folder.path()).build().unwrap();
     /// if let Some(storage) = host.storage("ann", "com.example.shop").unwrap() {
     ///     println!("{} bytes in {:?}", storage.used_bytes().unwrap(), storage.keys(None, 100).unwrap());
     ///     storage.wipe().unwrap();
     /// }
+    /// # });
     /// ```
     ///
     /// # Errors

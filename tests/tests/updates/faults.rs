@@ -63,14 +63,16 @@ async fn whatever_becomes_of_events_all_hosts_end_where_the_registry_is() {
     let (head, state) = (registry.head().await, registry.state().await);
     for (host, _) in &mut hosts {
         host.caught_up(&registry).await;
-        assert!(!host.device.launches());
-        let orders = host.device.orders();
-        let fleet = orders.fleet();
-        assert_eq!(fleet.head().unwrap().document(), &head);
+        // The head names the state that the kill stands in.
+        let device = host.device.clone();
+        until("the kill", || !device.launches()).await;
         until("the newest state", || {
             host.device.orders().fleet().app(&state.app_id).unwrap().document() == &state
         })
         .await;
+        let orders = host.device.orders();
+        let fleet = orders.fleet();
+        assert_eq!(fleet.head().unwrap().document(), &head);
         assert!(fleet.alarms().is_empty());
         let active: Vec<String> = fleet.kills().active().map(|(id, _)| id.to_string()).collect();
         assert_eq!(active, [last.clone()]);
