@@ -56,7 +56,8 @@ impl Story<'_> {
         self.check_alarms(&used)?;
         let back = self.packages.second.seq;
         for ((unit, used), is_in) in self.fleet.units().iter().zip(&used).zip(&runs) {
-            let right = launched(used).contains(&bad.seq) == (*is_in == bad.seq) && used.ran == back;
+            // Eight hosts are enough for the gates: some of the others may be spared before they ever launch it.
+            let right = (*is_in == bad.seq || !launched(used).contains(&bad.seq)) && used.ran == back;
             if !right {
                 let message = format!(
                     "{unit} was to get release {is_in} and to end up on {back}, and this is what happened: {used:?}"
