@@ -1,5 +1,5 @@
 //! The verbs that talk to a registry, where none answers or a strange one does: what is refused before anything is sent,
-//! what is never sent, and what people are told. `tests/tests/registry.rs` has the real thing.
+//! what is never sent, and what people are told. `tests/tests/registry/` has the real thing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 

@@ -25,8 +25,8 @@ pub(crate) enum FetchError {
     Split { path: PathBuf, source: SplitError },
     #[error("{} holds another package than its name says", path.display())]
     Another { path: PathBuf },
-    #[error("there is neither a registry nor a folder to get it from")]
-    Nowhere,
+    #[error("it is not in the folder, and there is no registry to get it from")]
+    Missing,
 }
 
 impl FetchError {
@@ -34,7 +34,7 @@ impl FetchError {
         match self {
             Self::Client(error) => error.code(),
             Self::Split { source, .. } => Some(source.code()),
-            Self::File { .. } | Self::Another { .. } | Self::Nowhere => None,
+            Self::File { .. } | Self::Another { .. } | Self::Missing => None,
         }
     }
 }
@@ -111,7 +111,7 @@ impl Source {
         if let Some(came) = self.in_folder(release).await? {
             return Ok(came);
         }
-        let client = self.client.as_ref().ok_or(FetchError::Nowhere)?;
+        let client = self.client.as_ref().ok_or(FetchError::Missing)?;
         let signature = client.signature(release.package.sha256).await?;
         let (patched, refused) = patched(client, release.package, bases).await;
         if let Some((package, bytes)) = patched {

@@ -113,7 +113,8 @@ impl Installs {
         }
     }
 
-    /// The work to get a release here; none while it is under way, or waits to be tried again.
+    /// The work to get a release here; none while it is under way, or waits to be tried again, or without a place that
+    /// it can come from.
     pub(crate) fn begin<D: Device>(
         &mut self,
         offer: Offer,
@@ -121,6 +122,9 @@ impl Installs {
         device: Arc<D>,
         wait: Duration,
     ) -> Option<impl Future<Output = Installing> + Send + 'static> {
+        if self.source.client.is_none() && self.source.folder.is_none() {
+            return None;
+        }
         let package = offer.release.package.sha256;
         let tries = match self.tries.get(&offer.app) {
             Some(it) if it.package == package => match it.again {
