@@ -64,6 +64,7 @@ fn a_fleet_from_a_first_release_to_a_kill_and_back() {
     // Nobody downloaded a whole package for an update.
     let transfer = &report["transfer"];
     assert!(transfer["by_delta"].as_u64().unwrap() >= HOSTS, "{transfer}");
+    assert_eq!(transfer["by_whole"], 0, "{transfer}");
     assert!(number(&transfer["delta_bytes"]) < number(&transfer["whole_bytes"]) / 10.0, "{transfer}");
 }
 

@@ -1,14 +1,17 @@
 //! One host of a group: a device, real or not, and the agent that decides for it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::{Mutex as Slot, PoisonError};
+use std::time::Duration;
 
 use miniapp_runtime::updates::{Agent, AgentError, Event, Settings, Way};
 use mpkg_fleet::Context;
 use mpkg_package::Trust;
 use mpkg_registry_client::{Backoff, Client};
 use semver::Version;
+use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::{Mutex, broadcast};
 
 use super::error::DemoError;
@@ -18,11 +21,27 @@ use super::simulated::{Common, Simulated};
 
 /// The platform that all hosts say they are.
 const PLATFORM: &str = "android";
+/// How long a release that runs already may be compiled ahead.
+const PREPARING: Duration = Duration::from_secs(60);
 
 /// An agent, and what it told since it was last asked.
 struct Running {
     agent: Agent,
     events: broadcast::Receiver<Event>,
+}
+
+impl Running {
+    /// What it told next, if it did; or will tell.
+    async fn next(&mut self, will: bool) -> Option<Event> {
+        loop {
+            match self.events.try_recv() {
+                Ok(event) => return Some(event),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty) if will => return self.events.recv().await.ok(),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+            }
+        }
+    }
 }
 
 enum Body {
@@ -38,6 +57,8 @@ pub(super) struct Member {
     client: Client,
     body: Body,
     running: Mutex<Option<Running>>,
+    /// The releases whose installation was told.
+    came: Mutex<BTreeSet<u64>>,
 }
 
 impl Member {
@@ -56,7 +77,7 @@ impl Member {
                 Body::Real(Mutex::new(Some(Arc::new(Real::start(&seed.unit, &setup, &folder)?))))
             }
         };
-        let member = Self { setup, seed, client, body, running: Mutex::default() };
+        let member = Self { setup, seed, client, body, running: Mutex::default(), came: Mutex::default() };
         member.start_agent().await?;
         Ok(member)
     }
@@ -156,16 +177,29 @@ impl Member {
             Body::Real(real) => self.real(real).await?.use_app().await?,
         };
         let mut running = self.running.lock().await;
-        let Some(Running { agent, events }) = &mut *running else { return Ok(used) };
+        let Some(running) = &mut *running else { return Ok(used) };
         if report {
-            agent.report().await.map_err(|error| self.trouble(&error))?;
+            running.agent.report().await.map_err(|error| self.trouble(&error))?;
         }
-        while let Ok(event) = events.try_recv() {
+        let read = self.read(running, &mut used);
+        // Without it, a number of the report is smaller.
+        let _ = tokio::time::timeout(PREPARING, read).await;
+        Ok(used)
+    }
+
+    /// Reads what the agent told. A release can be launched before it is compiled ahead, and its installation is told
+    /// after that.
+    async fn read(&self, running: &mut Running, used: &mut Used) {
+        let mut came = self.came.lock().await;
+        while let Some(event) = running.next(used.ran > 0 && !came.contains(&used.ran)).await {
             match event {
-                Event::Installed { app, way, .. } if app == self.setup.app => match way {
-                    Way::Delta(bytes) => used.deltas.push(bytes),
-                    _ => used.whole += 1,
-                },
+                Event::Installed { app, way, release } if app == self.setup.app => {
+                    came.insert(release.release_seq);
+                    match way {
+                        Way::Delta(bytes) => used.deltas.push(bytes),
+                        _ => used.whole += 1,
+                    }
+                }
                 // A document that comes late or before the roots is refused, too, and does no harm.
                 Event::Refused { code, message, alarm: true, .. } => {
                     used.alarms.push(format!("{code}: {message}"));
@@ -173,7 +207,6 @@ impl Member {
                 _ => {}
             }
         }
-        Ok(used)
     }
 
     /// Calls the app that nobody switched off.
