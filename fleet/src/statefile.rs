@@ -67,6 +67,9 @@ impl StateFileError {
 }
 
 impl StateFile {
+    /// What it is called in the folder that carries it.
+    pub const NAME: &str = "state.json";
+
     /// Reads a file. What it holds counts once a [`Fleet`](crate::Fleet) has taken it in.
     pub fn parse(bytes: &[u8]) -> Result<Self, StateFileError> {
         let Wire { format, roots, head, apps } = json::read(bytes, json::Limits::bytes(limits::STATE_FILE))?;

@@ -82,6 +82,11 @@ impl Fleet {
         self.head.as_ref()
     }
 
+    /// Where the newest fleet head stands.
+    pub fn position(&self) -> Option<Position> {
+        self.head.as_ref().map(|head| head.document().position())
+    }
+
     /// The newest state of an app.
     pub fn app(&self, app: &AppId) -> Option<&SignedDocument<AppState>> {
         self.apps.get(app)

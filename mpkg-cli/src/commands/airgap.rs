@@ -1,12 +1,13 @@
 //! `mpkg fleet`
 
+use mpkg_fleet::StateFile;
 use serde::Serialize;
 
 use crate::cli::{FleetCommand, FleetExport};
 use crate::error::Outcome;
 use crate::ops::keys;
 use crate::ops::remote::Remote;
-use crate::ops::remote::export::{STATE_FILE, export};
+use crate::ops::remote::export::export;
 use crate::output::{Page, Printer, View};
 
 #[derive(Debug, Serialize)]
@@ -26,7 +27,7 @@ struct App {
 
 impl View for Exported {
     fn human(&self, page: &mut Page) {
-        page.headline("Exported", &format!("{} to {}", STATE_FILE, self.folder));
+        page.headline("Exported", &format!("{} to {}", StateFile::NAME, self.folder));
         page.field("registry", &self.registry);
         page.field("head", &self.head);
         for app in &self.apps {

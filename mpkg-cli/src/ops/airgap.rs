@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use miniapp_runtime::Host;
-use miniapp_runtime::updates::{Agent, AppStatus, Event, STATE_FILE, Settings};
+use miniapp_runtime::updates::{Agent, AppStatus, Event, Settings};
 use mpkg_fleet::{Context, StateFile, limits};
 use mpkg_manifest::AppId;
 use tokio::sync::broadcast::Receiver;
@@ -30,7 +30,7 @@ pub(crate) struct Imported {
 
 pub(crate) fn import(args: &FleetImport) -> Outcome<Imported> {
     let trust = keys::trust(&args.trust)?;
-    let path = args.folder.join(STATE_FILE);
+    let path = args.folder.join(StateFile::NAME);
     let file = StateFile::parse(&files::read(&path, limits::STATE_FILE as u64)?).map_err(|error| {
         Failure::with_code(error.code(), Exit::Refused, format!("{}: {error}", path.display()))
             .hint("Export it again with `mpkg fleet export`.")

@@ -21,7 +21,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::{AgentError, Opened};
-use super::device::Device;
+use super::device::{Device, Offer, Shelf};
 use super::event::{AppStatus, Event, Status};
 use super::fetch::{Papers, Wanted, some_of};
 use super::installs::{Installing, Installs};
@@ -44,7 +44,7 @@ pub(crate) enum Message {
     Refresh { answer: Answer<()> },
     Import { folder: PathBuf, papers: Papers, answer: Answer<()> },
     Status { answer: Answer<Result<Status, AgentError>> },
-    Report { answer: Option<Answer<()>> },
+    Report { answer: Answer<()> },
 }
 
 /// What ran beside, and has ended.
@@ -167,7 +167,7 @@ impl<D: Device> Actor<D> {
                         self.finish(done).await;
                     }
                 }
-                Some(waiting) = self.asked.recv() => self.news(Some(waiting)),
+                Some(waiting) = self.asked.recv() => self.news(waiting),
                 _ = look.tick() => self.look().await,
                 _ = report.tick() => self.report(None).await,
                 else => break,
@@ -190,7 +190,7 @@ impl<D: Device> Actor<D> {
     }
 
     fn position(&self) -> Option<Position> {
-        self.fleet.head().map(|head| Position { epoch: head.document().epoch, seq: head.document().seq })
+        self.fleet.position()
     }
 
     fn orders(&self, fleet: &Arc<Fleet>) -> Arc<Orders> {
@@ -201,6 +201,12 @@ impl<D: Device> Actor<D> {
     /// Runs what waits for the disk on a thread for that.
     async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         tokio::task::spawn_blocking(work).await.ok()
+    }
+
+    /// What is here of an app; nothing where the runtime is shutting down.
+    async fn shelf(&self, app: &AppId) -> Result<Option<Shelf>, DataError> {
+        let (device, app) = (self.device.clone(), app.clone());
+        self.on_disk(move || device.shelf(&app)).await.transpose()
     }
 
     async fn handle(&mut self, message: Message) {
@@ -230,7 +236,7 @@ impl<D: Device> Actor<D> {
                 }
                 let _ = answer.send(outcome);
             }
-            Message::Refresh { answer } => self.news(Some(answer)),
+            Message::Refresh { answer } => self.news(answer),
             Message::Import { folder, papers, answer } => {
                 self.installs.folder(folder);
                 self.take_in(papers).await;
@@ -241,7 +247,7 @@ impl<D: Device> Actor<D> {
                 let status = self.status().await;
                 let _ = answer.send(status.map_err(Into::into));
             }
-            Message::Report { answer } => self.report(answer).await,
+            Message::Report { answer } => self.report(Some(answer)).await,
         }
     }
 
@@ -289,9 +295,7 @@ impl<D: Device> Actor<D> {
     }
 
     async fn settle_app(&mut self, orders: &Arc<Orders>, app: &AppId) -> Result<(), DataError> {
-        let (device, of) = (self.device.clone(), app.clone());
-        let Some(shelf) = self.on_disk(move || device.shelf(&of)).await else { return Ok(()) };
-        let shelf = shelf?;
+        let Some(shelf) = self.shelf(app).await? else { return Ok(()) };
         let decision = orders.decide(app, shelf.current.as_ref());
         self.warn(app, &decision.effects.warn, &decision.running.warn);
         let Some(release) = decision.run else { return Ok(()) };
@@ -314,7 +318,7 @@ impl<D: Device> Actor<D> {
         }
         let Some(state) = self.fleet.app(app) else { return Ok(()) };
         let publisher = state.document().publisher;
-        let offer = super::device::Offer { app: app.clone(), publisher, release: release.clone() };
+        let offer = Offer { app: app.clone(), publisher, release: release.clone() };
         // The first one of an app waits for nobody.
         let wait = if shelf.current.is_some() { some_of(self.settings.spread) } else { Duration::ZERO };
         if let Some(work) = self.installs.begin(offer, &shelf, self.device.clone(), wait) {
@@ -340,9 +344,7 @@ impl<D: Device> Actor<D> {
         let orders = self.orders(&self.fleet);
         let mut apps = BTreeMap::new();
         for app in self.wanted.clone() {
-            let (device, of) = (self.device.clone(), app.clone());
-            let Some(shelf) = self.on_disk(move || device.shelf(&of)).await else { continue };
-            let shelf = shelf?;
+            let Some(shelf) = self.shelf(&app).await? else { continue };
             let decision = orders.decide(&app, shelf.current.as_ref());
             apps.insert(app, AppStatus { decision, shelf });
         }

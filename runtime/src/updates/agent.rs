@@ -25,8 +25,6 @@ use crate::error::InstallError;
 const INBOX: usize = 64;
 /// Events that a slow receiver may be behind. There is room for them from the start, in each of many agents.
 const EVENTS: usize = 64;
-/// The file of an exported state.
-pub const STATE_FILE: &str = "state.json";
 
 /// Why an agent does not start, or does not do what it was asked.
 #[derive(Debug, Error)]
@@ -168,7 +166,7 @@ impl Agent {
     /// [`AgentError`], if there is no state file in the folder. Documents in it that are refused are [`Event::Refused`].
     pub async fn import(&self, folder: impl Into<PathBuf>) -> Result<(), AgentError> {
         let folder = folder.into();
-        let path = folder.join(STATE_FILE);
+        let path = folder.join(StateFile::NAME);
         let bytes = bounded(path.clone(), limits::STATE_FILE).await;
         let file = StateFile::parse(&bytes.map_err(|source| AgentError::Read { path, source })?)?;
         let mut papers = vec![(Paper::Roots, file.roots), (Paper::Head, file.head.into_bytes())];
@@ -204,7 +202,7 @@ impl Agent {
     /// # Errors
     /// [`AgentError::Gone`].
     pub async fn report(&self) -> Result<(), AgentError> {
-        self.ask(|answer| Message::Report { answer: Some(answer) }).await
+        self.ask(|answer| Message::Report { answer }).await
     }
 
     /// Ends, with what was counted kept for the next start.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mpkg_fleet::{Counters, ReleaseRef};
 use mpkg_manifest::AppId;
-use mpkg_package::PublisherId;
+use mpkg_package::{PublisherId, Verified};
 
 use super::orders::Orders;
 use crate::data::DataError;
@@ -20,6 +20,30 @@ pub struct Offer {
     pub publisher: PublisherId,
     /// The release.
     pub release: ReleaseRef,
+}
+
+impl Offer {
+    /// Refuses a package that is another release than this, whoever signed it.
+    ///
+    /// # Errors
+    /// [`InstallError::NotTheOffer`].
+    pub fn check(&self, verified: &Verified) -> Result<(), InstallError> {
+        let (statement, release) = (verified.statement(), &self.release);
+        let same = [
+            (statement.app_id == self.app.as_str(), "app"),
+            (statement.publisher == self.publisher, "publisher"),
+            (statement.package == release.package, "digest"),
+            (statement.release_seq == release.release_seq, "release sequence"),
+            (statement.version == release.version.to_string(), "version"),
+        ];
+        match same.into_iter().find(|(same, _)| !same) {
+            None => Ok(()),
+            Some((_, what)) => {
+                let (app_id, release_seq) = (self.app.to_string(), release.release_seq);
+                Err(InstallError::NotTheOffer { app_id, release_seq, what })
+            }
+        }
+    }
 }
 
 /// The releases of an app that a device has.

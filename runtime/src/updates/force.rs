@@ -58,7 +58,6 @@ impl Orders {
 
     /// What news are newer than.
     pub(crate) fn position(&self) -> Option<Position> {
-        use mpkg_fleet::Sequenced;
-        self.fleet().head().map(|head| head.document().position())
+        self.fleet().position()
     }
 }

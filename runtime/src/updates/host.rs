@@ -256,18 +256,7 @@ impl Device for Host {
 fn shelve(inner: &Inner, offer: &Offer, package: Vec<u8>, signature: &[u8]) -> Result<(), InstallError> {
     let signature = (!signature.is_empty()).then_some(signature);
     let verified = verify(package, signature, &[Trust::publisher(offer.publisher)])?;
-    let (statement, release) = (verified.statement(), &offer.release);
-    let same = [
-        (statement.app_id == offer.app.as_str(), "app"),
-        (statement.publisher == offer.publisher, "publisher"),
-        (statement.package == release.package, "digest"),
-        (statement.release_seq == release.release_seq, "release sequence"),
-        (statement.version == release.version.to_string(), "version"),
-    ];
-    if let Some((_, what)) = same.into_iter().find(|(same, _)| !same) {
-        let (app_id, release_seq) = (offer.app.to_string(), release.release_seq);
-        return Err(InstallError::NotTheOffer { app_id, release_seq, what });
-    }
+    offer.check(&verified)?;
     let app = describe(&verified)?;
     let _shelving = lock(inner);
     check_succession(inner, &app)?;

@@ -19,7 +19,7 @@ mod tally;
 mod unreported;
 mod vault;
 
-pub use agent::{Agent, AgentError, STATE_FILE};
+pub use agent::{Agent, AgentError};
 pub use device::{Counted, Device, Offer, Shelf, Switch};
 pub use event::{AppStatus, Event, Paper, Status, Way};
 pub use host::HeldRelease;

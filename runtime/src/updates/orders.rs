@@ -29,7 +29,7 @@ pub struct Orders {
 
 impl fmt::Debug for Orders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = self.fleet.head().map(|head| (head.document().epoch, head.document().seq));
+        let head = self.fleet.position();
         f.debug_struct("Orders").field("head", &head).field("unit", &self.context.unit).finish()
     }
 }

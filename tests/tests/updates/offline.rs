@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use miniapp_runtime::updates::{AgentError, Event, STATE_FILE, Settings, Way};
+use miniapp_runtime::updates::{AgentError, Event, Settings, Way};
 use mpkg_fleet::{FrozenBy, Level, Standing, StateFile};
 use mpkg_manifest::permission::Risk;
 use mpkg_package::{Time, Trust};
@@ -65,7 +65,7 @@ async fn export(registry: &TestRegistry, folder: &std::path::Path, releases: &[u
         head: text(get("/v1/state/head").await),
         apps: [(app(), text(get(&format!("/v1/state/apps/{APP}")).await))].into(),
     };
-    fs::write(folder.join(STATE_FILE), file.to_bytes()).unwrap();
+    fs::write(folder.join(StateFile::NAME), file.to_bytes()).unwrap();
     for code in releases {
         let package = Package::new(*code);
         let hash = mpkg_package::Hash::of(&package.unsigned());
@@ -95,12 +95,12 @@ async fn a_host_without_a_network_takes_state_and_packages_from_a_folder() {
     host.runs(1).await;
 
     // A newer drive with a kill, and then the old one again.
-    let old = fs::read(drive.path().join(STATE_FILE)).unwrap();
+    let old = fs::read(drive.path().join(StateFile::NAME)).unwrap();
     kill(&registry, Level::Stop, json!({ "app": APP })).await;
     export(&registry, drive.path(), &[1]).await;
     host.agent.import(drive.path()).await.unwrap();
     assert!(!host.device.launches() && host.device.held().stops == 1);
-    fs::write(drive.path().join(STATE_FILE), old).unwrap();
+    fs::write(drive.path().join(StateFile::NAME), old).unwrap();
     host.agent.import(drive.path()).await.unwrap();
     host.refused("MPKG-F36").await;
     assert!(!host.device.launches());

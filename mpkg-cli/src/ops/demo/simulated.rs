@@ -198,16 +198,7 @@ impl Device for Simulated {
             tokio::task::spawn_blocking(move || verify_detached(package, &signature, &trust)).await;
         let verified = verified.map_err(|_| InstallError::Interrupted)?;
         let verified = verified.map_err(|error| InstallError::Refused(Box::new(error)))?;
-        let (statement, release) = (verified.statement(), &offer.release);
-        let same = [
-            (statement.app_id == offer.app.as_str() && self.of_app(&offer.app), "app"),
-            (statement.release_seq == release.release_seq, "release sequence"),
-            (statement.package == release.package, "digest"),
-        ];
-        if let Some((_, what)) = same.into_iter().find(|(same, _)| !same) {
-            let (app_id, release_seq) = (offer.app.to_string(), release.release_seq);
-            return Err(InstallError::NotTheOffer { app_id, release_seq, what });
-        }
+        offer.check(&verified)?;
         self.common.library.keep(offer.release.package.sha256, verified.package());
         let mut state = self.state();
         let releases = &mut state.shelf.releases;

@@ -5,16 +5,13 @@ use std::path::Path;
 
 use mpkg_fleet::{AcceptError, Fleet, Outcome as Accepted, ReleaseRef, StateFile};
 use mpkg_manifest::AppId;
-use mpkg_package::signing::{Block, embed};
 use mpkg_package::{PublisherId, RootChain, Trust, limits, verify_any, verify_detached};
 
+use super::fetch::signed;
 use super::{Remote, now};
 use crate::error::{Failure, Outcome};
 use crate::exit::Exit;
 use crate::ops::files::{self, Secrecy};
-
-/// The file that `Agent::import` of the host runtime reads.
-pub(crate) const STATE_FILE: &str = "state.json";
 
 /// What was written.
 #[derive(Debug)]
@@ -63,8 +60,8 @@ pub(crate) fn export(
         file.apps.insert(app.clone(), text(state)?);
         apps.push((app.clone(), releases));
     }
-    files::write(&folder.join(STATE_FILE), &file.to_bytes(), Secrecy::Public, true)?;
-    let head = mpkg_fleet::Position { epoch: known.epoch, seq: known.seq };
+    files::write(&folder.join(StateFile::NAME), &file.to_bytes(), Secrecy::Public, true)?;
+    let head = fleet.position().unwrap_or_default();
     Ok(Exported { registry: chain.publisher(), head, apps, fetched })
 }
 
@@ -83,8 +80,7 @@ fn package(remote: &Remote, publisher: PublisherId, release: &ReleaseRef, folder
     let (package, signature) = remote.ask(remote.client.package(release.package))?;
     let verified =
         verify_detached(package, &signature, &trust).map_err(|error| refused(error.code(), &error))?;
-    let block = Block::parse(&signature).map_err(|error| Failure::internal(error.to_string()))?;
-    let signed = embed(verified.package(), &block).map_err(|error| Failure::internal(error.to_string()))?;
+    let signed = signed(&verified, &signature)?;
     files::write(&path, &signed, Secrecy::Public, true)?;
     Ok(true)
 }

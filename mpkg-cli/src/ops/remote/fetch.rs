@@ -73,8 +73,13 @@ pub(crate) fn fetch(
         return Err(Failure::new(&crate::rules::ANSWER, Exit::Refused, message)
             .hint("Nothing was written. Tell whoever runs the registry."));
     }
-    let block = Block::parse(&signature).map_err(|error| Failure::internal(error.to_string()))?;
-    let signed = embed(verified.package(), &block).map_err(|error| Failure::internal(error.to_string()))?;
+    let signed = signed(&verified, &signature)?;
     files::write(&path, &signed, Secrecy::Public, force)?;
     Ok(Fetched { verified, path, yanked: release.yanked })
+}
+
+/// The package with its signatures in it, as a file has it.
+pub(super) fn signed(verified: &Verified, signature: &[u8]) -> Outcome<Vec<u8>> {
+    let block = Block::parse(signature).map_err(|error| Failure::internal(error.to_string()))?;
+    embed(verified.package(), &block).map_err(|error| Failure::internal(error.to_string()))
 }

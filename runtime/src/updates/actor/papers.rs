@@ -78,12 +78,12 @@ impl<D: Device> Actor<D> {
     }
 
     /// Fetches news, now or after what is being fetched, and answers when they are taken in.
-    pub(super) fn news(&mut self, waiting: Option<Answer<()>>) {
+    pub(super) fn news(&mut self, waiting: Answer<()>) {
         if self.settings.registry.is_none() {
-            let _ = waiting.map(|waiting| waiting.send(()));
+            let _ = waiting.send(());
             return;
         }
-        self.waiting.extend(waiting);
+        self.waiting.push(waiting);
         self.fetch(Wanted::Head { roots: false });
     }
 
@@ -145,7 +145,8 @@ impl<D: Device> Actor<D> {
         if taken.persist {
             self.fleet = next;
             self.save().await;
-            if !self.unsaved {
+            // With a kill all of it is obeyed already.
+            if !self.unsaved && taken.killed.is_empty() {
                 self.device.obey(&self.orders(&self.fleet));
             }
             if !taken.lifted.is_empty() {

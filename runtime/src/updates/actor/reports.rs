@@ -20,9 +20,8 @@ impl<D: Device> Actor<D> {
         let orders = self.orders(&self.fleet);
         let mut arms: BTreeMap<AppId, Arm> = BTreeMap::new();
         for app in apps {
-            let (device, of) = (self.device.clone(), app.clone());
-            let shelf = self.on_disk(move || device.shelf(&of)).await;
-            let current = shelf.and_then(Result::ok).and_then(|shelf| shelf.current);
+            let shelf = self.shelf(&app).await;
+            let current = shelf.ok().flatten().and_then(|shelf| shelf.current);
             arms.insert(app.clone(), orders.decide(&app, current.as_ref()).arm);
         }
         self.unreported.count(counted, |app| arms.get(app).copied().unwrap_or(Arm::Neither));
