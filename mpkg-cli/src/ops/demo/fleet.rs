@@ -191,6 +191,11 @@ impl Fleet {
         self.complete(used)
     }
 
+    /// Every host reports what it counted.
+    pub(super) async fn report(&self) -> Result<(), DemoError> {
+        self.all(|| Ask::Report).await.map(|_| ())
+    }
+
     fn complete<T>(&self, all: Vec<T>) -> Result<Vec<T>, DemoError> {
         match (all.len(), self.units.len()) {
             (found, wanted) if found == wanted => Ok(all),

@@ -55,6 +55,11 @@ impl Group {
                 let uses = stream::iter(&self.members).map(|member| member.use_app(report));
                 Ok(Told::Used(uses.buffered(TOGETHER).try_collect().await?))
             }
+            Ask::Report => {
+                let reports = stream::iter(&self.members).map(|member| member.report());
+                reports.buffered(TOGETHER).try_collect::<()>().await?;
+                Ok(Told::Done)
+            }
             Ask::Restart { hosts } => {
                 for member in self.members.iter().take(hosts) {
                     member.restart().await?;

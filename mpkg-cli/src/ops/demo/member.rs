@@ -176,15 +176,23 @@ impl Member {
             Body::Simulated(device) => device_of(device).use_app(),
             Body::Real(real) => self.real(real).await?.use_app().await?,
         };
+        if report {
+            self.report().await?;
+        }
         let mut running = self.running.lock().await;
         let Some(running) = &mut *running else { return Ok(used) };
-        if report {
-            running.agent.report().await.map_err(|error| self.trouble(&error))?;
-        }
         let read = self.read(running, &mut used);
         // Without it, a number of the report is smaller.
         let _ = tokio::time::timeout(PREPARING, read).await;
         Ok(used)
+    }
+
+    /// Reports what was counted.
+    pub(super) async fn report(&self) -> Result<(), DemoError> {
+        match &*self.running.lock().await {
+            Some(running) => running.agent.report().await.map_err(|error| self.trouble(&error)),
+            None => Ok(()),
+        }
     }
 
     /// Reads what the agent told. A release can be launched before it is compiled ahead, and its installation is told

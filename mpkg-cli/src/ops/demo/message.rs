@@ -23,6 +23,8 @@ pub(super) enum Ask {
         /// Whether what was counted is reported at once.
         report: bool,
     },
+    /// What was counted is reported.
+    Report,
     /// The first hosts are restarted, with nothing but what is on their disks.
     Restart {
         /// How many.

@@ -99,7 +99,9 @@ impl Story<'_> {
     /// Every user opens the app, and every host has to run what it is to run: no other one does.
     pub(super) async fn use_app(&mut self, expected: &[u64]) -> Result<Vec<Used>, DemoError> {
         self.show(Scene::Work("every user opens the app"));
-        let used = self.fleet.use_app(true).await?;
+        // Reported afterwards: the gates must not go on while somebody has yet to open what this step gave them.
+        let used = self.fleet.use_app(false).await?;
+        self.fleet.report().await?;
         for ((unit, used), expected) in self.fleet.units().iter().zip(&used).zip(expected) {
             if used.ran != *expected || !used.crashed.is_empty() {
                 let message =
