@@ -14,7 +14,7 @@ use miniapp_runtime::updates::{Agent, Counted, Device, Offer, Orders, Settings, 
 use miniapp_runtime::{DataError, InstallError};
 use mpkg_fleet::ReleaseRef;
 use mpkg_manifest::AppId;
-use mpkg_package::{Digest, Root, RootChain, RootFile, SecretKey, Time, Trust, container, sign};
+use mpkg_package::{Digest, Root, RootChain, RootFile, SecretKey, Time, Trust, sign};
 use mpkg_registry::{Config, Opened, Registry, Role, TokenView, serve};
 use mpkg_registry_client::wire::{NewApp, NewRollout};
 use mpkg_registry_client::{Client, delta};
@@ -22,7 +22,6 @@ use mpkg_tests::bench::{self, Row};
 use mpkg_tests::workspace::{self, built, mpkg, root};
 use serde_json::Value;
 
-const APP: &str = "com.example.stockalert";
 /// Rounds of what goes over the network.
 const ROUNDS: usize = 101;
 
@@ -63,28 +62,53 @@ fn fleet(hosts: usize) -> Vec<Row> {
     rows
 }
 
-/// The example as two releases, the second with another version; signed, with what each is.
-fn pair(key: &SecretKey, root: &Root) -> [(Vec<u8>, Digest); 2] {
-    let first = std::fs::read(built("examples/stock-alert").unwrap()).unwrap();
-    let entries = container::read(&first).unwrap();
-    let entries: Vec<(String, Vec<u8>)> = entries
-        .entries()
-        .iter()
-        .map(|entry| match entry.name {
-            "manifest.json" => {
-                let text = String::from_utf8(entry.data.to_vec()).unwrap();
-                let newer = text.replace("\"code\": 1", "\"code\": 2").replace("\"1.0.0\"", "\"1.1.0\"");
-                (entry.name.to_owned(), newer.into_bytes())
-            }
-            name => (name.to_owned(), entry.data.to_vec()),
+/// An example and what its next release changes: its version, and this in its code.
+struct Example {
+    name: &'static str,
+    file: &'static str,
+    line: [&'static str; 2],
+}
+
+const EXAMPLES: [Example; 2] = [
+    Example {
+        name: "stock-alert",
+        file: "src/lib.rs",
+        line: ["MAX_AHEAD_MS: u64 = 300_000", "MAX_AHEAD_MS: u64 = 600_000"],
+    },
+    Example { name: "shopping-cart", file: "src/catalog.js", line: ["CURRENCY = 'EUR'", "CURRENCY = 'USD'"] },
+];
+
+fn replace(path: &Path, [before, after]: [&str; 2]) {
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains(before), "{} has no {before:?}", path.display());
+    std::fs::write(path, text.replace(before, after)).unwrap();
+}
+
+impl Example {
+    fn app(&self) -> AppId {
+        format!("com.example.{}", self.name.replace('-', "")).parse().unwrap()
+    }
+
+    /// The example as two releases, the second built from changed sources; signed, with what each is.
+    fn releases(&self, folder: &Path, key: &SecretKey, root: &Root) -> [(Vec<u8>, Digest); 2] {
+        let first = built(&format!("examples/{}", self.name)).unwrap();
+        for part in ["sdk", "examples"] {
+            workspace::copy_folder(&workspace::root().join(part), &folder.join(part)).unwrap();
+        }
+        let project = folder.join("examples").join(self.name);
+        replace(&project.join(self.file), self.line);
+        replace(&project.join("manifest.json"), ["\"code\": 1", "\"code\": 2"]);
+        replace(&project.join("manifest.json"), ["\"1.0.0\"", "\"1.1.0\""]);
+        let second = folder.join(format!("{}.mpkg", self.name));
+        let build = ["build", project.to_str().unwrap(), "--out", second.to_str().unwrap()];
+        workspace::run_mpkg(&build, 0).unwrap();
+        [first, second].map(|path| {
+            let unsigned = std::fs::read(path).unwrap();
+            let created = Time::from_unix(1_767_225_600).unwrap();
+            let signed = sign(&unsigned, key, root, created).unwrap().embed(&unsigned).unwrap();
+            (signed, Digest::of(&unsigned))
         })
-        .collect();
-    let second = container::write(&entries).unwrap();
-    [first, second].map(|unsigned| {
-        let created = Time::from_unix(1_767_225_600).unwrap();
-        let signed = sign(&unsigned, key, root, created).unwrap().embed(&unsigned).unwrap();
-        (signed, Digest::of(&unsigned))
-    })
+    }
 }
 
 /// A device that has what it is to have, and is asked nothing else.
@@ -169,24 +193,15 @@ fn beside(name: &str, samples: Vec<f64>, baseline_name: &str, baseline: Vec<f64>
     Row { baseline: Some(baseline), baseline_name: Some(baseline_name.into()), ratio, ..it }
 }
 
-/// Patches and news, with a registry in this process.
-async fn one_host(folder: &Path) -> Vec<Row> {
-    let listen = ([127, 0, 0, 1], 0).into();
-    let config = Config { listen, requests_per_second: 1_000_000, ..Config::new(folder.join("registry")) };
-    let Opened { registry, first_token } = Registry::open(config).await.unwrap();
-    let (id, token) = (registry.id(), registry.make_token(host()).await.unwrap());
-    let running = serve(registry).await.unwrap();
-    let address = format!("http://{}", running.address);
-    let admin = Client::new(&address, first_token.as_deref()).unwrap();
-    let client = admin.with_token(&token).unwrap();
-
+/// Publishes an example's two releases, has everybody run the first, and measures the patch to the second.
+async fn update(example: &Example, folder: &Path, admin: &Client, client: &Client) -> (ReleaseRef, Vec<Row>) {
     let key = SecretKey::from_seed(&[7; 32]);
     let root = Root::single(&key.public());
     let chain = RootChain::first(root.clone()).unwrap();
-    let (publisher, app) = (chain.publisher(), APP.parse::<AppId>().unwrap());
+    let (publisher, app) = (chain.publisher(), example.app());
     admin.put_roots(publisher, RootFile::new(chain).to_bytes()).await.unwrap();
     admin.claim(&NewApp { app_id: app.clone(), publisher }).await.unwrap();
-    let [(first, from), (second, to)] = pair(&key, &root);
+    let [(first, from), (second, to)] = example.releases(folder, &key, &root);
     let release = admin.publish(&app, first.clone()).await.unwrap().release;
     let new: NewRollout = serde_json::from_value(serde_json::json!({
         "release_seq": 1, "plan": [{ "percent": 10_000, "bake_s": 0, "min_votes": 0 }]
@@ -207,7 +222,8 @@ async fn one_host(folder: &Path) -> Vec<Row> {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     };
     let base = mpkg_package::signing::split(first).unwrap().unsigned;
-    let mut size = row("update, bytes of a patch", "KiB", patch.len() as f64 / 1024.0);
+    let name = |what: &str| format!("update of {}, {what}", example.name);
+    let mut size = row(&name("bytes of a patch"), "KiB", patch.len() as f64 / 1024.0);
     size.baseline = Some(to.size as f64 / 1024.0);
     size.baseline_name = Some("the whole package".into());
     size.ratio = Some(patch.len() as f64 / to.size as f64);
@@ -224,9 +240,9 @@ async fn one_host(folder: &Path) -> Vec<Row> {
         },
     )
     .await;
-    let update = beside("update, fetched and patched", ours, "the whole package, fetched", whole);
+    let fetched = beside(&name("fetched and patched"), ours, "the whole package, fetched", whole);
     let apply = bench::compare(
-        "update, applying a patch",
+        &name("applying a patch"),
         "hashing the package",
         1,
         |runs| {
@@ -240,10 +256,37 @@ async fn one_host(folder: &Path) -> Vec<Row> {
             }
         },
     );
+    (release, vec![size, fetched, apply])
+}
 
+/// Patches and news, with a registry in this process.
+async fn one_host(folder: &Path) -> Vec<Row> {
+    let listen = ([127, 0, 0, 1], 0).into();
+    let config = Config { listen, requests_per_second: 1_000_000, ..Config::new(folder.join("registry")) };
+    let Opened { registry, first_token } = Registry::open(config).await.unwrap();
+    let (id, token) = (registry.id(), registry.make_token(host()).await.unwrap());
+    let running = serve(registry).await.unwrap();
+    let address = format!("http://{}", running.address);
+    let admin = Client::new(&address, first_token.as_deref()).unwrap();
+    let client = admin.with_token(&token).unwrap();
+
+    let mut rows = Vec::new();
+    for example in &EXAMPLES {
+        let (release, measured) = update(example, folder, &admin, &client).await;
+        rows.extend(measured);
+        if example.name == "stock-alert" {
+            rows.push(news(example.app(), release, folder, Trust::publisher(id), &client).await);
+        }
+    }
+    running.stop().await;
+    rows
+}
+
+/// What an agent does that asks for news where there are none.
+async fn news(app: AppId, release: ReleaseRef, folder: &Path, trust: Trust, client: &Client) -> Row {
     let context = serde_json::json!({ "unit": "device-1", "platform": "android", "host_version": "1.0.0" });
     let context = serde_json::from_value(context).unwrap();
-    let settings = Settings::new(Trust::publisher(id), context, folder.join("updates"));
+    let settings = Settings::new(trust, context, folder.join("updates"));
     let agent = Agent::start(settings.registry(client.clone()), Content(release)).await.unwrap();
     agent.want(app).await.unwrap();
     // Whatever is missing comes now.
@@ -255,10 +298,8 @@ async fn one_host(folder: &Path) -> Vec<Row> {
         },
     )
     .await;
-    let check = beside("update, nothing is new", ours, "a request for the same head", plain);
     agent.shutdown().await;
-    running.stop().await;
-    vec![size, update, apply, check]
+    beside("update, nothing is new", ours, "a request for the same head", plain)
 }
 
 fn main() {
