@@ -7,6 +7,7 @@ use mpkg_fleet::{
     Admission, AppEntry, AppState, FleetHead, Kill, Position, ReleaseRef, SignedDocument, StopNotice,
     StreamEvent, StreamedApp, Targeting, Token, check_successor,
 };
+use mpkg_manifest::AppId;
 use mpkg_package::Time;
 use std::sync::Arc;
 
@@ -22,8 +23,11 @@ use crate::store::{AppRow, Stored, apps, damaged, disabled, documents, kills, me
 const APP_LIFTS: i64 = 32;
 /// Lifts in the fleet head.
 const HEAD_LIFTS: i64 = mpkg_fleet::limits::LIFTS as i64;
-/// Heads that are kept.
+/// Heads that are kept, and states of an app, besides the newest: for people who look into what hosts were told.
 const HEADS: u64 = 1_000;
+const STATES: u64 = 3;
+/// States that are signed again in one change. Whoever wants to stop something waits for no more than that.
+const TOGETHER: usize = 64;
 /// How long answers are kept for requests that come again, in seconds: a week.
 const ANSWERS_S: i64 = 7 * 86_400;
 /// Seconds of one number of a restored registry's epoch, and when they begin: 2026-01-01.
@@ -58,9 +62,9 @@ pub(crate) async fn open(change: &mut Change<'_>) -> Result<(), Failure> {
         let next = by_time.max(epoch(change).await? + 1);
         set_meta(change.db(), "epoch", &next.to_string()).await?;
         set_meta(change.db(), NEW_EPOCH, "").await?;
-        for stored in documents::all_newest(change.db()).await? {
-            let id = stored.app.parse().map_err(|_| damaged("app id"))?;
-            let app = apps::app(change.db(), &id).await?.ok_or_else(|| damaged("state of nobody's app"))?;
+        for newest in documents::all_newest(change.db()).await? {
+            let app = apps::app(change.db(), &newest.app).await?;
+            let app = app.ok_or_else(|| damaged("state of nobody's app"))?;
             states.push(state(change, &app).await?);
         }
         change.audit("restore", "registry", &serde_json::json!({ "epoch": next })).await?;
@@ -128,6 +132,7 @@ pub(crate) async fn state(change: &mut Change<'_>, app: &AppRow) -> Result<Strea
     let at = Position { epoch, seq };
     let stored = Stored { app: app.id.to_string(), at, sha256: signed.hash(), envelope };
     documents::insert(change.db(), &stored).await?;
+    documents::prune(change.db(), &stored.app, at, STATES).await?;
     Ok(state)
 }
 
@@ -144,12 +149,9 @@ pub(crate) async fn head(change: &mut Change<'_>, states: Vec<StreamedApp>) -> R
         _ => (1, None),
     };
     let (issued, expires) = dates(change, before.as_ref().map(|signed| signed.document().issued))?;
-    let mut entries = std::collections::BTreeMap::new();
-    for stored in documents::all_newest(change.db()).await? {
-        let app = stored.app.parse().map_err(|_| damaged("app id"))?;
-        let entry = AppEntry { epoch: stored.at.epoch, seq: stored.at.seq, sha256: stored.sha256 };
-        entries.insert(app, entry);
-    }
+    let newest = documents::all_newest(change.db()).await?.into_iter();
+    let entry = |at: Position, sha256| AppEntry { epoch: at.epoch, seq: at.seq, sha256 };
+    let entries = newest.map(|it| (it.app, entry(it.at, it.sha256))).collect();
     let document = FleetHead {
         epoch,
         seq,
@@ -172,7 +174,7 @@ pub(crate) async fn head(change: &mut Change<'_>, states: Vec<StreamedApp>) -> R
     };
     let row = Stored { app: HEAD.into(), at, sha256: signed.hash(), envelope };
     documents::insert(change.db(), &row).await?;
-    documents::prune_heads(change.db(), at, HEADS).await?;
+    documents::prune(change.db(), HEAD, at, HEADS).await?;
     change.announce(event);
     Ok(at)
 }
@@ -190,21 +192,40 @@ pub(crate) fn stop_notice(registry: &Registry, issued: Time, kills: Vec<Kill>) -
     text(&signed.to_bytes())
 }
 
-/// Signs the head again, and states that are past half of their life; forgets what nobody asks for again.
-pub(crate) async fn again(registry: Arc<Registry>) -> Result<(), Failure> {
-    let mut change = Change::own(&registry, "registry").await?;
+/// Apps whose state is past half of its life. Reading them all takes a while, and is no reason to keep anybody from a
+/// change.
+async fn aging(registry: &Registry) -> Result<Vec<AppId>, Failure> {
     let half = i64::try_from(registry.config.state_lifetime.as_secs() / 2).unwrap_or(i64::MAX);
-    let mut states = Vec::new();
-    for stored in documents::all_newest(change.db()).await? {
+    let (now, mut aging) = (registry.unix(), Vec::new());
+    let mut db = registry.store.read.acquire().await?;
+    for newest in documents::all_newest(&mut db).await? {
+        let Some(stored) = documents::newest(&mut db, newest.app.as_str()).await? else { continue };
         let signed = SignedDocument::<AppState>::parse(&stored.envelope)?;
-        if signed.document().issued.unix().saturating_add(half) < change.at.unix()
-            && let Some(app) = apps::app(change.db(), &signed.document().app_id).await?
-        {
-            states.push(state(&mut change, &app).await?);
+        if signed.document().issued.unix().saturating_add(half) < now {
+            aging.push(newest.app);
         }
     }
-    head(&mut change, states).await?;
-    let forgotten = change.at.unix() - ANSWERS_S;
-    sqlx::query("DELETE FROM answers WHERE at < ?").bind(forgotten).execute(change.db()).await?;
-    change.commit().await
+    Ok(aging)
+}
+
+/// Signs the head again, and states that are past half of their life; forgets what nobody asks for again.
+pub(crate) async fn again(registry: Arc<Registry>) -> Result<(), Failure> {
+    let mut aging = aging(&registry).await?.into_iter();
+    loop {
+        let part: Vec<_> = aging.by_ref().take(TOGETHER).collect();
+        let mut change = Change::own(&registry, "registry").await?;
+        let mut states = Vec::with_capacity(part.len());
+        for id in &part {
+            if let Some(app) = apps::app(change.db(), id).await? {
+                states.push(state(&mut change, &app).await?);
+            }
+        }
+        head(&mut change, states).await?;
+        let forgotten = change.at.unix() - ANSWERS_S;
+        sqlx::query("DELETE FROM answers WHERE at < ?").bind(forgotten).execute(change.db()).await?;
+        change.commit().await?;
+        if aging.len() == 0 {
+            return Ok(());
+        }
+    }
 }

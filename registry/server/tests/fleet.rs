@@ -525,6 +525,76 @@ async fn floors_rise_and_stop_what_is_rolled_out_below_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn states_do_not_pile_up_and_a_stop_that_changes_nothing_signs_none() {
+    let registry = start().await;
+    ready(&registry).await;
+    let mut host = registry.fleet();
+    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let sha256 = mpkg_package::Hash::of(&Package::new(3).unsigned());
+    let file = format!("sqlite://{}/registry.db", registry.folder.path().display());
+    let db = sqlx::SqlitePool::connect(&file).await.unwrap();
+    for round in 0..12 {
+        let scope = json!({ "app": APP, "releases": { "from": 100 + round, "to": null } });
+        let kill = json!({ "level": "warn", "scope": scope, "reason": "one more state" });
+        registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+        let path = format!("/v1/state/apps/{APP}");
+        taken(host.accept_app(&registry.get(&registry.admin, &path).await.ok().bytes, None));
+    }
+    let states: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM documents WHERE app = ?")
+        .bind(APP)
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(states, 4);
+
+    let stops = [
+        ("floor", json!({ "min_seq": 1, "reason": "a hole" })),
+        ("disable", json!({ "sha256": sha256, "reason": "leaks" })),
+    ];
+    for (verb, body) in stops {
+        let path = format!("/v1/apps/{APP}/{verb}");
+        let first = registry.post(&registry.admin, &path, &body).await.ok();
+        let head = registry.head().await;
+        let again = registry.post(&registry.admin, &path, &body).await.ok();
+        assert_eq!((again.etag.clone(), again.json()), (first.etag.clone(), first.json()), "{verb}");
+        assert_eq!(registry.head().await, head, "{verb}");
+    }
+    assert!(registry.state().await.disabled.contains(&sha256));
+    registry.registry.sign_again().await.unwrap();
+    taken(host.accept_head(&registry.get(&registry.admin, "/v1/state/head").await.ok().bytes, None));
+}
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+
+/// States that are old are signed again, however many there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn aging_states_are_signed_again_a_part_at_a_time() {
+    let registry = start_with(|config| Config { state_lifetime: DAY, ..config }).await;
+    registry.claim().await;
+    let publisher = common::chain(1).publisher();
+    for number in 0..70 {
+        let body = json!({ "app_id": format!("org.example.n{number}"), "publisher": publisher });
+        registry.post(&registry.admin, "/v1/apps", &body).await.ok();
+        let floor = json!({ "min_seq": 1, "reason": "it has a state from here on" });
+        registry.post(&registry.admin, &format!("/v1/apps/org.example.n{number}/floor"), &floor).await.ok();
+    }
+    let kept = registry.restart_with(|config| Config {
+        state_lifetime: DAY,
+        now: || std::time::SystemTime::now() + DAY,
+        ..config
+    });
+    let registry = kept.await;
+    let before = registry.head().await;
+    registry.registry.sign_again().await.unwrap();
+    let head = registry.head().await;
+    assert_eq!((before.apps.len(), head.apps.len()), (70, 70));
+    assert!(before.apps.iter().all(|(app, entry)| head.apps[app].seq == entry.seq + 1));
+    assert_eq!(head.seq, before.seq + 2, "two parts");
+    registry.registry.sign_again().await.unwrap();
+    assert_eq!(registry.head().await.apps, head.apps, "they are young again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disabled_package_runs_again_only_by_a_version_and_people() {
     let approvals = ApprovalPolicy { lift: 2, ..ApprovalPolicy::default() };
     let registry = start_with(|config| Config { approvals, ..config }).await;

@@ -148,6 +148,7 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         step(1, "first", include_str!("schema.sql")),
         step(2, "telemetry", include_str!("telemetry.sql")),
+        step(3, "newest documents", include_str!("documents.sql")),
     ])
 }
 
@@ -221,6 +222,17 @@ pub(crate) async fn set_meta(db: &mut Db, name: &str, value: &str) -> Result<(),
     sqlx::query(sql).bind(name).bind(value).execute(db).await.map(|_| ())
 }
 
+/// How the database would carry a statement out: a step in each string.
+#[cfg(test)]
+pub(crate) async fn plan(db: &mut Db, sql: &str, values: usize) -> Vec<String> {
+    use sqlx::Row;
+
+    let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let query = (0..values).fold(sqlx::query(sql), |query, _| query.bind(0));
+    let steps = query.fetch_all(db).await.unwrap();
+    steps.iter().map(|step| step.get("detail")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use mpkg_fleet::{Arm, Counters};
@@ -228,12 +240,42 @@ mod tests {
 
     use super::*;
 
+    /// The database as it was after so many migrations.
+    async fn earlier(folder: &Path, migrated: usize) -> SqlitePool {
+        let pool = SqlitePoolOptions::new().connect_with(options(folder)).await.unwrap();
+        let first = migrations().iter().take(migrated).cloned().collect();
+        Migrator::with_migrations(first).run(&pool).await.unwrap();
+        pool
+    }
+
+    #[tokio::test]
+    async fn of_earlier_documents_the_newest_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = earlier(folder.path(), 2).await;
+        let sql = "INSERT INTO documents VALUES (?, ?, ?, 'h', 'e')";
+        let all = [("", 1, 9), ("a", 1, 12), ("a", 2, 2), ("b", 1, 3)];
+        for (app, epoch, newest) in all {
+            for seq in 1..=newest {
+                sqlx::query(sql).bind(app).bind(epoch).bind(seq).execute(&pool).await.unwrap();
+            }
+        }
+        pool.close().await;
+        let store = Store::open(folder.path()).await.unwrap();
+        let sql = "SELECT epoch, seq FROM documents WHERE app = ? ORDER BY epoch, seq";
+        let heads: Vec<_> = (1..=9).map(|seq| (1, seq)).collect();
+        let kept =
+            [("", heads), ("a", vec![(1, 11), (1, 12), (2, 1), (2, 2)]), ("b", vec![(1, 1), (1, 2), (1, 3)])];
+        for (app, expected) in kept {
+            let found: Vec<(i64, i64)> = sqlx::query_as(sql).bind(app).fetch_all(&store.read).await.unwrap();
+            assert_eq!(found, expected, "{app}");
+        }
+        store.close().await;
+    }
+
     #[tokio::test]
     async fn telemetry_of_the_first_schema_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let pool = SqlitePoolOptions::new().connect_with(options(folder.path())).await.unwrap();
-        let first = migrations().iter().next().unwrap().clone();
-        Migrator::with_migrations(vec![first]).run(&pool).await.unwrap();
+        let pool = earlier(folder.path(), 1).await;
         let sql =
             "INSERT INTO counters VALUES ('org.example.app', 7, ?, 'b', 1, 9, 8, 7, 6, 5, 4, 3, 2, 1, 1000)";
         for device in ["d1", "d2"] {
