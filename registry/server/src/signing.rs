@@ -5,10 +5,10 @@
 
 use mpkg_fleet::{
     Admission, AppEntry, AppState, FleetHead, Kill, Position, ReleaseRef, SignedDocument, StopNotice,
-    StreamEvent, StreamedApp, Targeting, Token, check_successor,
+    StreamEvent, StreamedApp, Targeting, Token, check_successor, limits,
 };
 use mpkg_manifest::AppId;
-use mpkg_package::Time;
+use mpkg_package::{Hash, Time};
 use std::sync::Arc;
 
 use crate::change::Change;
@@ -19,10 +19,19 @@ use crate::store::backup::NEW_EPOCH;
 use crate::store::documents::HEAD;
 use crate::store::{AppRow, Stored, apps, damaged, disabled, documents, kills, meta, rollouts, set_meta};
 
-/// Lifts that an app's state repeats. The head has many more; the state has 64 KiB for everything.
+// An app's state has 64 KiB for everything. So that no stop is refused because something else was there first, each
+// part has its share: targeting 24 KiB, the hashes of 256 disabled packages 17 KiB, kills and lifts what is here, and
+// the rest is short.
+
+/// Kills in one app's state, and the bytes that they have there; further ones go to the head.
+const APP_KILLS: usize = 24;
+const APP_KILL_BYTES: usize = 12 << 10;
+/// Lifts that an app's state repeats. The head has many more.
 const APP_LIFTS: i64 = 32;
-/// Lifts in the fleet head.
-const HEAD_LIFTS: i64 = mpkg_fleet::limits::LIFTS as i64;
+const APP_LIFT_BYTES: usize = 8 << 10;
+/// Lifts in the fleet head, which has room for as many apps and kills as there can be beside them.
+const HEAD_LIFTS: i64 = limits::LIFTS as i64;
+const HEAD_LIFT_BYTES: usize = 256 << 10;
 /// Heads that are kept, and states of an app, besides the newest: for people who look into what hosts were told.
 const HEADS: u64 = 1_000;
 const STATES: u64 = 3;
@@ -72,26 +81,34 @@ pub(crate) async fn open(change: &mut Change<'_>) -> Result<(), Failure> {
     head(change, states).await.map(|_| ())
 }
 
-/// The next state of an app.
-pub(crate) async fn state(change: &mut Change<'_>, app: &AppRow) -> Result<StreamedApp, Failure> {
+/// A state that is not signed yet, and the one before it.
+struct Next {
+    before: Option<(AppState, Hash)>,
+    document: AppState,
+}
+
+/// What the database says of an app, as its next state.
+async fn next(change: &mut Change<'_>, app: &AppRow) -> Result<Next, Failure> {
     let epoch = epoch(change).await?;
     let stored = documents::newest(change.db(), app.id.as_str()).await?;
     let before = match &stored {
-        Some(stored) => Some(SignedDocument::<AppState>::parse(&stored.envelope)?),
+        Some(stored) => {
+            let signed = SignedDocument::<AppState>::parse(&stored.envelope)?;
+            Some((signed.document().clone(), signed.hash()))
+        }
         None => None,
     };
-    let before = before.as_ref().map(|signed| (signed.document(), signed.hash()));
-    let (seq, prev_sha256) = match before {
-        Some((before, hash)) if before.epoch == epoch => (before.seq + 1, Some(hash)),
+    let (seq, prev_sha256) = match &before {
+        Some((before, hash)) if before.epoch == epoch => (before.seq + 1, Some(*hash)),
         _ => (1, None),
     };
-    let (issued, expires) = dates(change, before.map(|(before, _)| before.issued))?;
+    let (issued, expires) = dates(change, before.as_ref().map(|(before, _)| before.issued))?;
     let in_charge = match app.in_charge {
         Some(id) => rollouts::get(change.db(), id).await?,
         None => None,
     };
     let shape = in_charge.as_ref().and_then(|row| row.rollout.shape());
-    let salt = match (&in_charge, before) {
+    let salt = match (&in_charge, &before) {
         (Some(row), _) => row.rollout.salt.clone(),
         (None, Some((before, _))) => before.salt.clone(),
         (None, None) => "none".parse::<Token>().map_err(|error| Failure::internal(&error))?,
@@ -119,17 +136,41 @@ pub(crate) async fn state(change: &mut Change<'_>, app: &AppRow) -> Result<Strea
         targeting,
         min_seq: app.min_seq,
         disabled: disabled.iter().map(|row| row.sha256).collect(),
-        kills: kills::in_force(change.db(), app.id.as_str()).await?,
-        lifts: kills::lifts(change.db(), app.id.as_str(), APP_LIFTS).await?,
+        kills: kills_of(change, app.id.as_str()).await?,
+        lifts: kills::lifts(change.db(), app.id.as_str(), APP_LIFTS, APP_LIFT_BYTES).await?,
     };
-    if let Some((before, hash)) = before {
-        check_successor(before, hash, &document)?;
+    Ok(Next { before, document })
+}
+
+async fn kills_of(change: &mut Change<'_>, place: &str) -> Result<Vec<Kill>, Failure> {
+    let rows = kills::in_force(change.db(), place).await?;
+    Ok(rows.into_iter().map(|row| row.kill).collect())
+}
+
+fn length(value: &impl serde::Serialize) -> Result<usize, Failure> {
+    serde_json::to_vec(value).map(|json| json.len()).map_err(|error| Failure::internal(&error))
+}
+
+/// Whether one more kill fits into its app's state: into the share of kills, and beside all else that is there.
+pub(crate) async fn fits(change: &mut Change<'_>, app: &AppRow, kill: &Kill) -> Result<bool, Failure> {
+    let mut document = next(change, app).await?.document;
+    document.kills.push(kill.clone());
+    Ok(document.kills.len() <= APP_KILLS
+        && length(&document.kills)? <= APP_KILL_BYTES
+        && length(&document)? <= limits::APP_STATE)
+}
+
+/// The next state of an app.
+pub(crate) async fn state(change: &mut Change<'_>, app: &AppRow) -> Result<StreamedApp, Failure> {
+    let Next { before, document } = next(change, app).await?;
+    if let Some((before, hash)) = &before {
+        check_successor(before, *hash, &document)?;
     }
+    let at = Position { epoch: document.epoch, seq: document.seq };
     let mut signed = SignedDocument::new(document)?;
     signed.sign(&change.registry.keys.state);
     let envelope = signed.to_bytes();
     let state = StreamedApp { app: app.id.clone(), state: text(&envelope)? };
-    let at = Position { epoch, seq };
     let stored = Stored { app: app.id.to_string(), at, sha256: signed.hash(), envelope };
     documents::insert(change.db(), &stored).await?;
     documents::prune(change.db(), &stored.app, at, STATES).await?;
@@ -159,8 +200,8 @@ pub(crate) async fn head(change: &mut Change<'_>, states: Vec<StreamedApp>) -> R
         issued,
         expires,
         apps: entries,
-        kills: kills::in_force(change.db(), HEAD).await?,
-        lifts: kills::lifts(change.db(), HEAD, HEAD_LIFTS).await?,
+        kills: kills_of(change, HEAD).await?,
+        lifts: kills::lifts(change.db(), HEAD, HEAD_LIFTS, HEAD_LIFT_BYTES).await?,
         policy: change.registry.config.policy,
     };
     let mut signed = SignedDocument::new(document)?;

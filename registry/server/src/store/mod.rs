@@ -149,6 +149,7 @@ fn migrations() -> Migrator {
         step(1, "first", include_str!("schema.sql")),
         step(2, "telemetry", include_str!("telemetry.sql")),
         step(3, "newest documents", include_str!("documents.sql")),
+        step(4, "order of lifts", include_str!("kills.sql")),
     ])
 }
 
@@ -269,6 +270,34 @@ mod tests {
             let found: Vec<(i64, i64)> = sqlx::query_as(sql).bind(app).fetch_all(&store.read).await.unwrap();
             assert_eq!(found, expected, "{app}");
         }
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn earlier_lifts_are_in_the_order_of_their_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = earlier(folder.path(), 3).await;
+        let sql =
+            "INSERT INTO kills (id, place, kill, ordered_by, lift, number) VALUES (?, 'a', '{}', '', ?, ?)";
+        let lift = |id: &str, day: u32| {
+            let lift = r#"{"kill":"ID","issued":"2026-01-DAYT00:00:00Z","reason":"over"}"#;
+            lift.replace("ID", &id.repeat(64)).replace("DAY", &format!("{day:0>2}"))
+        };
+        for (id, day, number) in [("a", Some(9), 1), ("b", Some(1), 2), ("c", None, 3), ("d", Some(4), 4)] {
+            let lift = day.map(|day| lift(id, day));
+            sqlx::query(sql).bind(id).bind(lift).bind(number).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        let store = Store::open(folder.path()).await.unwrap();
+        let mut db = store.read.acquire().await.unwrap();
+        let newest = async |db: &mut Db, limit, bytes| {
+            let lifts = kills::lifts(db, "a", limit, bytes).await.unwrap();
+            lifts.iter().map(|it| it.kill.to_string()[..1].to_owned()).collect::<String>()
+        };
+        assert_eq!(newest(&mut db, 9, 9_999).await, "bda");
+        assert_eq!(newest(&mut db, 2, 9_999).await, "da");
+        assert_eq!(newest(&mut db, 9, 300).await, "da", "each has more than a hundred bytes");
+        drop(db);
         store.close().await;
     }
 

@@ -39,7 +39,8 @@ async fn documents_stay_in_order_and_gates_awake_whatever_the_clock_says() {
     for (round, ahead) in [0, -3 * DAY, 40 * DAY, 2 * DAY, -300 * DAY, 0].into_iter().enumerate() {
         AHEAD.store(ahead, Ordering::Relaxed);
         registry = registry.restart_with(moved).await;
-        let kill = json!({ "level": "warn", "scope": { "app": APP }, "reason": format!("round {round}") });
+        let scope = json!({ "app": APP, "releases": { "from": round, "to": null } });
+        let kill = json!({ "level": "warn", "scope": scope, "reason": format!("round {round}") });
         registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
         if ahead == 40 * DAY {
             let plan = json!([{ "percent": 10_000, "bake_s": 0, "min_votes": 0 }]);
