@@ -80,10 +80,13 @@ pub(crate) async fn known<'a>(
     let wanted: Vec<_> = wanted.into_iter().collect();
     let mut found: HashSet<(String, i64)> = HashSet::new();
     for part in parts(&wanted) {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT app, seq FROM releases WHERE (app, seq) IN ");
-        query.push_tuples(part, |mut row, (app, seq)| {
+        // From the wanted ones to their releases: given as a list to compare with, they have the database look at every
+        // release that there is.
+        let mut query = QueryBuilder::<Sqlite>::new("WITH wanted (app, seq) AS (");
+        query.push_values(part, |mut row, (app, seq)| {
             row.push_bind(*app).push_bind(*seq);
         });
+        query.push(") SELECT app, seq FROM wanted CROSS JOIN releases USING (app, seq)");
         for row in query.build().fetch_all(&mut *db).await? {
             found.insert((row.try_get("app")?, row.try_get("seq")?));
         }

@@ -89,7 +89,6 @@ async fn telemetry_is_forgotten_after_a_month_and_not_before() {
     let mut registry = start_with(|config| config).await;
     registry.claim().await;
     registry.publish(1).await;
-    let host = registry.host("phone").await;
     let report = |boot: u32| Report {
         app: APP.parse().unwrap(),
         release_seq: 1,
@@ -97,12 +96,13 @@ async fn telemetry_is_forgotten_after_a_month_and_not_before() {
         boot: format!("b{boot}").parse().unwrap(),
         counters: Counters { calls: 1, ..Counters::default() },
     };
-    let all: Vec<_> = (0..700).map(report).collect();
-    for part in all.chunks(250) {
+    let all: Vec<_> = (0..1_200).map(report).collect();
+    for (number, part) in all.chunks(50).enumerate() {
+        let host = registry.host(&format!("phone {number}")).await;
         let request = registry.request(&host, Method::POST, "/v1/telemetry");
         read(request.body(Batch { reports: part.to_vec() }.to_bytes())).await.ok();
     }
-    for (settings, left) in [(None, 700), (Some(later as fn() -> SystemTime), 0)] {
+    for (settings, left) in [(None, 1_200), (Some(later as fn() -> SystemTime), 0)] {
         registry =
             registry.restart_with(|config| Config { now: settings.unwrap_or(config.now), ..config }).await;
         registry.registry.forget_telemetry().await.unwrap();
