@@ -150,6 +150,7 @@ fn migrations() -> Migrator {
         step(2, "telemetry", include_str!("telemetry.sql")),
         step(3, "newest documents", include_str!("documents.sql")),
         step(4, "order of lifts", include_str!("kills.sql")),
+        step(5, "bounded sums", include_str!("sums.sql")),
     ])
 }
 
@@ -298,6 +299,24 @@ mod tests {
         assert_eq!(newest(&mut db, 2, 9_999).await, "da");
         assert_eq!(newest(&mut db, 9, 300).await, "da", "each has more than a hundred bytes");
         drop(db);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn sums_that_outgrew_their_type_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = earlier(folder.path(), 4).await;
+        let sql = "INSERT INTO minutes VALUES ('org.example.app', 1, 60, 9223372036854775807 + 1, 2, 3, \
+                   9223372036854775807, 5, 6, 7, 8, 9)";
+        sqlx::query(sql).execute(&pool).await.unwrap();
+        let row = sqlx::query("SELECT * FROM minutes").fetch_one(&pool).await.unwrap();
+        assert!(telemetry::of_minute(&row).is_err(), "it is as it was found");
+        pool.close().await;
+        let store = Store::open(folder.path()).await.unwrap();
+        let row = sqlx::query("SELECT * FROM minutes").fetch_one(&store.read).await.unwrap();
+        let most = (1 << 53) - 1;
+        let expected: Counters = [most, 2, 3, most, 5, 6, 7, 8, 9].into();
+        assert_eq!(telemetry::of_minute(&row).unwrap(), expected);
         store.close().await;
     }
 
