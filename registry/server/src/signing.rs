@@ -37,8 +37,6 @@ const HEADS: u64 = 1_000;
 const STATES: u64 = 3;
 /// States that are signed again in one change. Whoever wants to stop something waits for no more than that.
 const TOGETHER: usize = 64;
-/// How long answers are kept for requests that come again, in seconds: a week.
-const ANSWERS_S: i64 = 7 * 86_400;
 /// Seconds of one number of a restored registry's epoch, and when they begin: 2026-01-01.
 const EPOCH_S: i64 = 600;
 const EPOCHS_FROM: i64 = 1_767_225_600;
@@ -249,7 +247,7 @@ async fn aging(registry: &Registry) -> Result<Vec<AppId>, Failure> {
     Ok(aging)
 }
 
-/// Signs the head again, and states that are past half of their life; forgets what nobody asks for again.
+/// Signs the head again, and states that are past half of their life.
 pub(crate) async fn again(registry: Arc<Registry>) -> Result<(), Failure> {
     let mut aging = aging(&registry).await?.into_iter();
     loop {
@@ -262,8 +260,6 @@ pub(crate) async fn again(registry: Arc<Registry>) -> Result<(), Failure> {
             }
         }
         head(&mut change, states).await?;
-        let forgotten = change.at.unix() - ANSWERS_S;
-        sqlx::query("DELETE FROM answers WHERE at < ?").bind(forgotten).execute(change.db()).await?;
         change.commit().await?;
         if aging.len() == 0 {
             return Ok(());

@@ -151,6 +151,7 @@ fn migrations() -> Migrator {
         step(3, "newest documents", include_str!("documents.sql")),
         step(4, "order of lifts", include_str!("kills.sql")),
         step(5, "bounded sums", include_str!("sums.sql")),
+        step(6, "age of what is forgotten", include_str!("retention.sql")),
     ])
 }
 

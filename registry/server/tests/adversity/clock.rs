@@ -110,7 +110,8 @@ async fn telemetry_is_forgotten_after_a_month_and_not_before() {
         let db = sqlx::SqlitePool::connect(&file).await.unwrap();
         let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM counters").fetch_one(&db).await.unwrap();
         let minutes: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM minutes").fetch_one(&db).await.unwrap();
-        assert_eq!((rows, minutes > 0), (left, left > 0));
+        let answers: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM answers").fetch_one(&db).await.unwrap();
+        assert_eq!((rows, minutes > 0, answers > 0), (left, left > 0, left > 0));
         db.close().await;
     }
 }
