@@ -64,7 +64,7 @@ pub struct KillScope {
     /// Versions of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_versions: Option<VersionRange>,
-    /// Platforms; none for all.
+    /// Platforms, at most [`limits::KILL_PLATFORMS`]; none for all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub platforms: BTreeSet<Token>,
 }
@@ -126,6 +126,18 @@ pub enum KillError {
         /// Of what.
         what: &'static str,
     },
+    /// A list without end.
+    #[error("the kill names {found} platforms, the limit is {}", limits::KILL_PLATFORMS)]
+    Platforms {
+        /// Their number.
+        found: usize,
+    },
+    /// A scope that leaves no room for others.
+    #[error("the kill's scope has {size} bytes of JSON, the limit is {}", limits::KILL_SCOPE)]
+    Scope {
+        /// Its size.
+        size: usize,
+    },
 }
 
 impl KillError {
@@ -134,6 +146,7 @@ impl KillError {
         match self {
             Self::NoPermission | Self::Permission { .. } => "MPKG-F20",
             Self::EmptyRange { .. } => "MPKG-F21",
+            Self::Platforms { .. } | Self::Scope { .. } => "MPKG-F22",
         }
     }
 }
@@ -160,6 +173,14 @@ impl Kill {
             if range.as_ref().is_some_and(VersionRange::is_empty) {
                 return Err(KillError::EmptyRange { what });
             }
+        }
+        if scope.platforms.len() > limits::KILL_PLATFORMS {
+            return Err(KillError::Platforms { found: scope.platforms.len() });
+        }
+        // Versions have no bound of their own. Strings, integers and sets of strings always serialize.
+        let size = serde_json::to_vec(scope).unwrap_or_default().len();
+        if size > limits::KILL_SCOPE {
+            return Err(KillError::Scope { size });
         }
         Ok(())
     }

@@ -12,6 +12,10 @@ pub const APPS: usize = 8192;
 pub const KILLS: usize = 256;
 /// Lifts in one document.
 pub const LIFTS: usize = 1024;
+/// Platforms that one kill names.
+pub const KILL_PLATFORMS: usize = 32;
+/// Bytes of a kill's scope as JSON. The rest of a kill is shorter.
+pub const KILL_SCOPE: usize = 1 << 10;
 /// Kills that a host keeps.
 pub const KNOWN_KILLS: usize = 16 << 10;
 /// Lifts that a host keeps.
@@ -22,6 +26,9 @@ pub const ALLOWED: usize = 512;
 pub const DISABLED: usize = 256;
 /// Names in one list of a targeting.
 pub const NAMES: usize = 256;
+/// Bytes of the targeting that a rollout may be drafted with, as JSON. It is part of an app's state, in which stops have
+/// to find room as well.
+pub const TARGETING: usize = 24 << 10;
 /// Bytes of a unit's name.
 pub const UNIT: usize = 256;
 /// Alarms that a host keeps with their evidence, which can be two fleet heads each.

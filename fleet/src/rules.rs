@@ -12,7 +12,7 @@ pub const RULES: &[Rule] = &[
         "MPKG-F01",
         "Documents are of bounded length",
         "They are read before anything vouches for them; the bounds keep that cheap: 64 KiB for the state of an app or \
-         a stop notice, 2 MiB for a fleet head.",
+         a stop notice, 2 MiB for a fleet head. A rollout's targeting has 24 KiB of the state, lest no stop fit beside it.",
         "Shorten the allow list, or drop lifts of kills that no host can know any more.",
     ),
     rule(
@@ -74,6 +74,12 @@ pub const RULES: &[Rule] = &[
         "Ranges of a kill hold something",
         "A kill that matches nothing gives a false sense of safety.",
         "Swap the ends of the range: the first is included, the end of a version range is not.",
+    ),
+    rule(
+        "MPKG-F22",
+        "A kill is of bounded length",
+        "Documents have room for so many bytes; a kill that takes it all would keep the next one from every host.",
+        "Name at most 32 platforms, or give several kills.",
     ),
     rule(
         "MPKG-F30",

@@ -107,6 +107,23 @@ impl Targeting {
         Targeted::Eligible
     }
 
+    /// Refuses what leaves too little room for stops in the app's state, before a rollout is made of it.
+    ///
+    /// ```
+    /// use mpkg_fleet::{Targeting, limits};
+    /// let mut targeting = Targeting::default();
+    /// targeting.check_draft().unwrap();
+    /// targeting.allow = (0..400_u32).map(|n| mpkg_package::Hash::of(&n.to_be_bytes())).collect();
+    /// assert!(targeting.check_draft().unwrap_err().to_string().contains(&limits::TARGETING.to_string()));
+    /// ```
+    pub fn check_draft(&self) -> Result<(), DocumentError> {
+        self.check()?;
+        // Strings, lists and sets of strings always serialize.
+        let size = serde_json::to_vec(self).unwrap_or_default().len();
+        let (name, limit) = ("targeting of a rollout", limits::TARGETING);
+        if size > limit { Err(DocumentError::TooLarge { name, size, limit }) } else { Ok(()) }
+    }
+
     pub(crate) fn check(&self) -> Result<(), DocumentError> {
         let lists = [
             ("platforms", self.platforms.len(), limits::NAMES),

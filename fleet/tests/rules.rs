@@ -64,6 +64,10 @@ fn documents() -> Vec<Case> {
                 state.targeting.allow = (0..513_u32).map(|n| Hash::of(&n.to_be_bytes())).collect();
             }),
         ),
+        ("MPKG-F01", "targeting over 24 KiB", {
+            let allow = (0..400_u32).map(|n| Hash::of(&n.to_be_bytes())).collect();
+            refused!(Targeting { allow, ..Targeting::default() }.check_draft())
+        }),
         (
             "MPKG-F03",
             "state under a publisher's root",
@@ -114,6 +118,24 @@ fn documents() -> Vec<Case> {
                 scope.host_versions = Some(VersionRange { min: at.clone(), below: at });
             }),
         ),
+        (
+            "MPKG-F22",
+            "33 platforms",
+            ranged(|scope| scope.platforms = (0..33).map(|n| format!("p{n}").parse().unwrap()).collect()),
+        ),
+        (
+            "MPKG-F22",
+            "a version of 1100 characters",
+            ranged(|scope| {
+                let min = Some(format!("1.0.0-{}", "x".repeat(1_094)).parse().unwrap());
+                scope.versions = Some(VersionRange { min, below: None });
+            }),
+        ),
+        ("MPKG-F22", "a long kill in a state", {
+            let mut long = kill(Level::Stop, 1);
+            long.scope.platforms = (0..20).map(|n| format!("{n:0>60}").parse().unwrap()).collect();
+            app_state(|state| state.kills = vec![long])
+        }),
     ]
 }
 

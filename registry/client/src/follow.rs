@@ -10,6 +10,8 @@ use crate::request::Client;
 
 /// Bytes of one event: a head and the states that came with it.
 const EVENT: usize = 16 << 20;
+/// Bytes of room that are kept between events.
+const KEPT: usize = 64 << 10;
 
 /// How long to wait before the next try: longer each time, and never the same for two hosts, since ten thousand of them
 /// lose their streams in the same moment.
@@ -45,14 +47,21 @@ pub struct Follower {
     backoff: Backoff,
     last: Option<Position>,
     open: Option<(Instant, Response)>,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     tries: u32,
 }
 
 impl Client {
     /// Follows the state from a head on; without one, from whatever is newest.
     pub fn follow(&self, known: Option<Position>, backoff: Backoff) -> Follower {
-        Follower { client: self.clone(), backoff, last: known, open: None, buffer: Vec::new(), tries: 0 }
+        Follower {
+            client: self.clone(),
+            backoff,
+            last: known,
+            open: None,
+            buffer: Buffer::default(),
+            tries: 0,
+        }
     }
 }
 
@@ -84,7 +93,7 @@ impl Follower {
                 Err(error) => return Err(error),
             }
             self.open = None;
-            self.buffer.clear();
+            self.buffer = Buffer::default();
             self.tries = self.tries.saturating_add(1);
             tokio::time::sleep(self.backoff.wait(self.tries)).await;
         }
@@ -93,10 +102,10 @@ impl Follower {
     /// An event, or none at the end of a connection.
     async fn step(&mut self) -> Result<Option<StreamEvent>, ClientError> {
         loop {
-            if let Some(event) = take(&mut self.buffer)? {
+            if let Some(event) = self.buffer.take()? {
                 return Ok(Some(event));
             }
-            if self.buffer.len() > EVENT {
+            if self.buffer.bytes.len() > EVENT {
                 return Err(ClientError::TooLarge { limit: EVENT });
             }
             let (_, response) = match &mut self.open {
@@ -107,7 +116,7 @@ impl Follower {
                 }
             };
             match response.chunk().await? {
-                Some(chunk) => self.buffer.extend_from_slice(&chunk),
+                Some(chunk) => self.buffer.bytes.extend_from_slice(&chunk),
                 None => return Ok(None),
             }
         }
@@ -129,13 +138,32 @@ impl Client {
     }
 }
 
-/// Takes the first whole event out of a buffer.
-fn take(buffer: &mut Vec<u8>) -> Result<Option<StreamEvent>, ClientError> {
-    let Some(end) = buffer.windows(2).position(|pair| pair == b"\n\n") else { return Ok(None) };
-    let event: Vec<u8> = buffer.drain(..end + 2).collect();
-    let data = event.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data: "));
-    let data = data.ok_or_else(|| ClientError::Answer("an event without data".into()))?;
-    serde_json::from_slice(data).map(Some).map_err(|error| ClientError::Answer(error.to_string()))
+/// What came and is no whole event yet.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    /// Bytes that were looked through and in which no event ends. A long event comes in thousands of pieces, and looking
+    /// through all of them at each would keep a device's processor busy for minutes.
+    searched: usize,
+}
+
+impl Buffer {
+    /// Takes the first whole event out.
+    fn take(&mut self) -> Result<Option<StreamEvent>, ClientError> {
+        let unseen = self.bytes.get(self.searched..).unwrap_or_default();
+        let Some(found) = unseen.windows(2).position(|pair| pair == b"\n\n") else {
+            // The last byte may be the first half of an end.
+            self.searched = self.bytes.len().saturating_sub(1);
+            return Ok(None);
+        };
+        let event: Vec<u8> = self.bytes.drain(..self.searched + found + 2).collect();
+        self.searched = 0;
+        // An event in a month is megabytes long; the room for it is not kept until the next one.
+        self.bytes.shrink_to(KEPT);
+        let data = event.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data: "));
+        let data = data.ok_or_else(|| ClientError::Answer("an event without data".into()))?;
+        serde_json::from_slice(data).map(Some).map_err(|error| ClientError::Answer(error.to_string()))
+    }
 }
 
 #[cfg(test)]
@@ -147,14 +175,36 @@ mod tests {
         let text =
             b"event: heartbeat\ndata: {\"type\":\"heartbeat\",\"at\":{\"epoch\":1,\"seq\":2}}\n\nid: 1.3\nda";
         for cut in 0..text.len() {
-            let mut buffer = text[..cut].to_vec();
-            let early = take(&mut buffer).unwrap();
-            buffer.extend_from_slice(&text[cut..]);
-            let late = take(&mut buffer).unwrap();
+            let mut buffer = Buffer { bytes: text[..cut].to_vec(), searched: 0 };
+            let early = buffer.take().unwrap();
+            buffer.bytes.extend_from_slice(&text[cut..]);
+            let late = buffer.take().unwrap();
             assert!(early.is_some() != late.is_some(), "{cut}");
-            assert_eq!(buffer, b"id: 1.3\nda");
+            assert_eq!(buffer.bytes, b"id: 1.3\nda");
         }
-        assert!(take(&mut b"event: x\n\n".to_vec()).is_err());
+        assert!(Buffer { bytes: b"event: x\n\n".to_vec(), searched: 0 }.take().is_err());
+    }
+
+    #[test]
+    fn a_long_event_is_looked_through_once_and_its_room_given_back() {
+        let head = "x".repeat(4 << 20);
+        let event = StreamEvent::Head {
+            prev: Position::default(),
+            at: Position { epoch: 1, seq: 1 },
+            head,
+            apps: Vec::new(),
+        };
+        let text = format!("event: head\ndata: {}\n\n", serde_json::to_string(&event).unwrap());
+        let mut buffer = Buffer::default();
+        let mut found = None;
+        for piece in text.as_bytes().chunks(1 << 10) {
+            let before = buffer.bytes.len();
+            buffer.bytes.extend_from_slice(piece);
+            assert!(found.is_none() && buffer.searched + 1 >= before, "nothing is looked through again");
+            found = buffer.take().unwrap();
+        }
+        assert_eq!(found, Some(event));
+        assert!(buffer.bytes.is_empty() && buffer.bytes.capacity() <= KEPT, "{}", buffer.bytes.capacity());
     }
 
     #[test]

@@ -322,7 +322,7 @@ impl Client {
         Ok(self.post(&["v1", "approvals"], change).await?.value)
     }
 
-    /// Switches something off.
+    /// Switches something off. What is off at this level and scope already is given back.
     pub async fn kill(&self, kill: &NewKill) -> Result<Versioned<KillView>> {
         self.post(&["v1", "kills"], kill).await
     }

@@ -613,7 +613,7 @@ pub struct Approved {
 pub struct Received {
     /// Rows that are committed.
     pub accepted: u64,
-    /// Rows about apps or releases that there are not, or outside of the token's scope.
+    /// Rows about apps or releases that there are not, outside of the token's scope, or of too many runs in an hour.
     pub ignored: u64,
 }
 

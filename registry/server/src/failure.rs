@@ -143,10 +143,12 @@ pub enum Refusal {
     #[error("there is no such kill")]
     NoKill,
     /// No room.
-    #[error("the documents that hosts read hold {limit} kills, and so many are in force")]
+    #[error("the documents that hosts read hold {limit} {what}, and so many are in force")]
     KillsFull {
         /// The most.
         limit: usize,
+        /// Of what.
+        what: &'static str,
     },
     /// Runs anyway.
     #[error("package {sha256} of {app} is not disabled")]
@@ -378,7 +380,7 @@ mod tests {
             Refusal::Making,
             Refusal::NoRollout(1),
             Refusal::NoKill,
-            Refusal::KillsFull { limit: 1 },
+            Refusal::KillsFull { limit: 1, what: "kills" },
             Refusal::NoSuchToken,
             Refusal::NoEvidence,
             Refusal::Stopping,

@@ -127,6 +127,25 @@ mod tests {
         (devices, rows.iter().map(minute).collect())
     }
 
+    /// As many of the largest counters as an integer of the database does not hold, in parts and in one minute.
+    #[tokio::test]
+    async fn no_host_can_make_a_minute_unreadable() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::open(Config::new(folder.path())).await.unwrap().registry;
+        let most = (1 << 53) - 1;
+        for number in 1..=2 {
+            let devices = 4 * number as u8..4 * number as u8 + 4;
+            let sent = devices.flat_map(|device| (0..=255).map(move |boot| (device, boot, most, most)));
+            note(&registry, number, 60, &sent.collect::<Vec<Sent>>()).await;
+        }
+        while let Some(mut fold) = Fold::begin(&registry, 1).await.unwrap() {
+            while fold.step(&registry, 1_024).await.unwrap() == Step::More {}
+        }
+        let (_, minutes) = sums(&registry).await;
+        assert_eq!((minutes.len(), minutes[0].1.launches, minutes[0].1.calls), (1, most, most));
+        registry.close().await;
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 

@@ -11,6 +11,7 @@ use mpkg_fleet::Batch;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::Caller;
+use crate::boots::Boots;
 use crate::failure::{Failure, Refusal};
 use crate::fold::{Fold, PART, Step, WINDOW};
 use crate::registry::Registry;
@@ -89,6 +90,7 @@ pub(crate) async fn write(registry: Arc<Registry>, journal: Journal, Batches(mut
         registry,
         last: journal.last,
         rows: journal.rows,
+        boots: Boots::default(),
         fold: None,
         asked: VecDeque::new(),
         failed: None,
@@ -123,6 +125,7 @@ struct Writer {
     last: i64,
     /// The rows in it.
     rows: u64,
+    boots: Boots,
     fold: Option<Fold>,
     /// Who wants the tables to hold everything up to some number.
     asked: VecDeque<(i64, Settled)>,
@@ -173,10 +176,15 @@ impl Writer {
         // The device is whoever signed in, whatever else it says.
         let mut entry: telemetry::Entry<&str> = Vec::with_capacity(waiting.len());
         let mut received = Vec::with_capacity(waiting.len());
+        let (boots, now, mut dropped) = (&mut self.boots, registry.unix(), 0);
         for it in waiting {
+            let device = it.caller.owner.as_str();
             let counts = it.batch.reports.iter().filter(|report| {
-                known.contains(&(report.app.as_str(), int(report.release_seq)))
-                    && it.caller.app(&report.app).is_ok()
+                let about = known.contains(&(report.app.as_str(), int(report.release_seq)))
+                    && it.caller.app(&report.app).is_ok();
+                let counts = about && boots.admit(now, device, report);
+                dropped += u64::from(about && !counts);
+                counts
             });
             let rows: Vec<telemetry::Noted<&str>> = counts
                 .map(|it| {
@@ -187,18 +195,19 @@ impl Writer {
             let accepted = rows.len() as u64;
             received.push(Received { accepted, ignored: it.batch.reports.len() as u64 - accepted });
             if accepted > 0 {
-                entry.push((it.caller.owner.as_str(), rows));
+                entry.push((device, rows));
             }
         }
         let total: u64 = received.iter().map(|it| it.accepted).sum();
         if total > 0 {
             // Another number in any case: nobody knows what became of a commit that failed.
             self.last += 1;
-            telemetry::note(&mut tx, self.last, registry.unix(), total, &entry).await?;
+            telemetry::note(&mut tx, self.last, now, total, &entry).await?;
         }
         tx.commit().await?;
         self.rows += total;
         registry.metrics.rows.fetch_add(total, Ordering::Relaxed);
+        registry.metrics.dropped.fetch_add(dropped, Ordering::Relaxed);
         registry.metrics.commits.fetch_add(1, Ordering::Relaxed);
         Ok(received)
     }

@@ -8,6 +8,7 @@
 
 mod audit;
 mod auth;
+mod boots;
 mod call;
 mod callers;
 mod change;

@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     /// Routes and statuses are few, so labels are bounded.
     requests: Mutex<BTreeMap<(&'static str, &'static str), Requests>>,
     pub(crate) rows: AtomicU64,
+    pub(crate) dropped: AtomicU64,
     pub(crate) commits: AtomicU64,
 }
 
@@ -77,6 +78,11 @@ impl Metrics {
         }
         let counters = [
             ("mpkg_registry_telemetry_rows", "Telemetry rows taken in.", &self.rows),
+            (
+                "mpkg_registry_telemetry_dropped",
+                "Telemetry rows of too many runs of one device.",
+                &self.dropped,
+            ),
             ("mpkg_registry_telemetry_commits", "Transactions with telemetry.", &self.commits),
         ];
         for (name, help, value) in counters {

@@ -33,7 +33,7 @@ use mpkg_registry_client::wire::TokenView;
 /// Packages that are verified at once; each is in memory, with 64 MiB at most.
 const VERIFYING: usize = 2;
 
-/// How often telemetry is looked through for what is too old.
+/// How often it is looked for what is too old.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 
 /// A registry, open.
@@ -167,7 +167,7 @@ impl Registry {
         signing::again(Arc::clone(self)).await
     }
 
-    /// Forgets telemetry of more than a month ago now, as it does every so often.
+    /// Forgets telemetry of more than a month ago now, and answers of more than a week, as it does every so often.
     pub async fn forget_telemetry(self: &Arc<Self>) -> Result<(), Failure> {
         retention::forget(Arc::clone(self)).await
     }

@@ -189,17 +189,144 @@ async fn kills_reach_a_host_and_end_by_a_lift_only() {
     registry.post(&registry.admin, "/v1/kills", &empty).await.refused(422, "MPKG-F20");
 }
 
+/// A kill that no other one is equal to.
+fn distinct(number: u64, reason: &str) -> Value {
+    let releases = json!({ "from": 1_000 + number, "to": null });
+    json!({ "level": "stop", "scope": { "app": APP, "releases": releases }, "reason": reason })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn more_kills_than_a_state_holds_go_to_the_head() {
     let registry = start().await;
     registry.claim().await;
     let long = "r".repeat(200);
-    for _ in 0..30 {
-        let kill = json!({ "level": "stop", "scope": { "app": APP }, "reason": long });
-        registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+    for number in 0..30 {
+        registry.post(&registry.admin, "/v1/kills", &distinct(number, &long)).await.ok();
     }
     let (state, head) = (registry.state().await, registry.head().await);
     assert_eq!((state.kills.len(), head.kills.len()), (24, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_that_is_in_force_already_is_given_back() {
+    let registry = start().await;
+    registry.claim().await;
+    for scope in [json!({ "app": APP }), json!({}), json!({ "app": "org.example.unclaimed" })] {
+        let kill = |level: &str, reason: &str| json!({ "level": level, "scope": scope, "reason": reason });
+        let first = registry.post(&registry.admin, "/v1/kills", &kill("stop", "first")).await.ok();
+        let head = registry.head().await;
+        let again = registry.post(&registry.admin, "/v1/kills", &kill("stop", "again")).await.ok();
+        assert_eq!((first.status.as_u16(), again.status.as_u16()), (201, 200), "{scope}");
+        assert_eq!((again.json(), &again.etag), (first.json(), &first.etag), "{scope}");
+        assert_eq!(registry.head().await, head, "{scope}");
+        // Another level does something else, and what was lifted is over.
+        let other = registry.post(&registry.admin, "/v1/kills", &kill("freeze", "first")).await.ok();
+        assert_ne!(other.json()["id"], first.json()["id"]);
+        let lift = format!("/v1/kills/{}/lift", first.json()["id"].as_str().unwrap());
+        registry.go(&registry.admin, &lift, &first.etag.unwrap(), &json!({ "reason": "over" })).await.ok();
+        let anew = registry.post(&registry.admin, "/v1/kills", &kill("stop", "anew")).await.ok();
+        assert_eq!(anew.status, 201, "{scope}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_stop_one_app_leaves_room_for_the_fleet() {
+    let registry = start().await;
+    registry.claim().await;
+    let operator = registry.scoped("night", &[Role::Operator], &[APP], &[]).await;
+    let mut number = 0;
+    let refused = loop {
+        let got = registry.post(&operator, "/v1/kills", &distinct(number, "one more")).await;
+        if !got.status.is_success() {
+            break got;
+        }
+        number += 1;
+        assert!(number < 1_000, "without end");
+    };
+    refused.refused(409, "MPKG-P42");
+    assert_eq!(number, 24 + 128);
+    let all = json!({ "level": "stop", "scope": {}, "reason": "everything" });
+    registry.post(&registry.admin, "/v1/kills", &all).await.ok();
+    assert_eq!(registry.head().await.kills.len(), 129);
+    // Only as long as a document can be that many times over.
+    let platforms: Vec<_> = (0..33).map(|number| format!("p{number}")).collect();
+    let wide = json!({ "level": "stop", "scope": { "platforms": platforms }, "reason": "all of them" });
+    registry.post(&registry.admin, "/v1/kills", &wide).await.refused(422, "MPKG-F22");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_finds_room_whatever_a_rollout_aims_at() {
+    let registry = start().await;
+    ready(&registry).await;
+    let allow: Vec<_> = (0..400).map(|number| format!("phone {number}")).collect();
+    let wide = json!({ "release_seq": 2, "allow": allow });
+    let drafts = format!("/v1/apps/{APP}/rollouts");
+    registry.post(&registry.admin, &drafts, &wide).await.refused(422, "MPKG-F01");
+    let (id, _) = registry.roll_out(&json!({ "release_seq": 2, "allow": allow[..300] })).await;
+
+    // One that was drafted before there was such a bound.
+    let names: Vec<_> = (0..256).map(|number| format!("{number:0>64}")).collect();
+    let allow: Vec<_> = (0..512_u32).map(|number| mpkg_package::Hash::of(&number.to_be_bytes())).collect();
+    let targeting: mpkg_fleet::Targeting =
+        serde_json::from_value(json!({ "regions": names, "segments": names[..120], "allow": allow }))
+            .unwrap();
+    let file = format!("sqlite://{}/registry.db", registry.folder.path().display());
+    let db = sqlx::SqlitePool::connect(&file).await.unwrap();
+    let update = sqlx::query("UPDATE rollouts SET targeting = ? WHERE id = ?");
+    update.bind(serde_json::to_string(&targeting).unwrap()).bind(id).execute(&db).await.unwrap();
+    let long = "r".repeat(200);
+    for number in 0..20 {
+        registry.post(&registry.admin, "/v1/kills", &distinct(number, &long)).await.ok();
+    }
+    let (state, head) = (registry.state().await, registry.head().await);
+    assert!(!state.kills.is_empty() && !head.kills.is_empty());
+    assert_eq!((state.kills.len() + head.kills.len(), state.targeting), (20, targeting));
+}
+
+/// Every part of a state as long as it can be: none of them keeps a stop out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_has_room_for_all_that_may_be_in_it() {
+    let registry = start().await;
+    ready(&registry).await;
+    let allow: Vec<_> = (0..360).map(|number| format!("phone {number}")).collect();
+    registry.roll_out(&json!({ "release_seq": 2, "plan": plan(), "allow": allow })).await;
+    let long = "\u{1f6d1}".repeat(200);
+    let disable = format!("/v1/apps/{APP}/disable");
+    for number in 0..256_u32 {
+        let sha256 = mpkg_package::Hash::of(&number.to_be_bytes());
+        registry.post(&registry.admin, &disable, &json!({ "sha256": sha256, "reason": "bad" })).await.ok();
+    }
+    for number in 0..40 {
+        let killed = registry.post(&registry.admin, "/v1/kills", &distinct(number, &long)).await.ok();
+        if number < 16 {
+            let lift = format!("/v1/kills/{}/lift", killed.json()["id"].as_str().unwrap());
+            registry.go(&registry.admin, &lift, &killed.etag.unwrap(), &json!({ "reason": long })).await.ok();
+        }
+    }
+    let state = registry.state().await;
+    assert!((1..24).contains(&state.kills.len()) && (1..16).contains(&state.lifts.len()));
+    assert_eq!((state.disabled.len(), state.targeting.allow.len()), (256, 360));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_kill_is_lifted_however_many_were_lifted_before() {
+    let registry = start().await;
+    registry.claim().await;
+    let lift = async |killed: common::Got| {
+        let id = killed.json()["id"].as_str().unwrap().to_owned();
+        let path = format!("/v1/kills/{id}/lift");
+        registry.go(&registry.admin, &path, &killed.etag.unwrap(), &json!({ "reason": "over" })).await.ok();
+        id
+    };
+    let old = registry.post(&registry.admin, "/v1/kills", &distinct(0, "the first")).await.ok();
+    for number in 1..=33 {
+        lift(registry.post(&registry.admin, "/v1/kills", &distinct(number, "later")).await.ok()).await;
+    }
+    let old = lift(old).await;
+    let state = registry.state().await;
+    assert_eq!((state.kills.len(), state.lifts.len()), (0, 32));
+    assert_eq!(state.lifts.last().unwrap().kill.to_string(), old);
+    assert_eq!(registry.head().await.lifts.last().unwrap().kill.to_string(), old);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -522,6 +649,76 @@ async fn floors_rise_and_stop_what_is_rolled_out_below_them() {
     assert_eq!((state.min_seq, state.release, state.percent.get()), (3, None, 0));
     registry.everywhere(3).await;
     assert_eq!(run(&mut host).await, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_do_not_pile_up_and_a_stop_that_changes_nothing_signs_none() {
+    let registry = start().await;
+    ready(&registry).await;
+    let mut host = registry.fleet();
+    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let sha256 = mpkg_package::Hash::of(&Package::new(3).unsigned());
+    let file = format!("sqlite://{}/registry.db", registry.folder.path().display());
+    let db = sqlx::SqlitePool::connect(&file).await.unwrap();
+    for round in 0..12 {
+        let scope = json!({ "app": APP, "releases": { "from": 100 + round, "to": null } });
+        let kill = json!({ "level": "warn", "scope": scope, "reason": "one more state" });
+        registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+        let path = format!("/v1/state/apps/{APP}");
+        taken(host.accept_app(&registry.get(&registry.admin, &path).await.ok().bytes, None));
+    }
+    let states: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM documents WHERE app = ?")
+        .bind(APP)
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(states, 4);
+
+    let stops = [
+        ("floor", json!({ "min_seq": 1, "reason": "a hole" })),
+        ("disable", json!({ "sha256": sha256, "reason": "leaks" })),
+    ];
+    for (verb, body) in stops {
+        let path = format!("/v1/apps/{APP}/{verb}");
+        let first = registry.post(&registry.admin, &path, &body).await.ok();
+        let head = registry.head().await;
+        let again = registry.post(&registry.admin, &path, &body).await.ok();
+        assert_eq!((again.etag.clone(), again.json()), (first.etag.clone(), first.json()), "{verb}");
+        assert_eq!(registry.head().await, head, "{verb}");
+    }
+    assert!(registry.state().await.disabled.contains(&sha256));
+    registry.registry.sign_again().await.unwrap();
+    taken(host.accept_head(&registry.get(&registry.admin, "/v1/state/head").await.ok().bytes, None));
+}
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+
+/// States that are old are signed again, however many there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn aging_states_are_signed_again_a_part_at_a_time() {
+    let registry = start_with(|config| Config { state_lifetime: DAY, ..config }).await;
+    registry.claim().await;
+    let publisher = common::chain(1).publisher();
+    for number in 0..70 {
+        let body = json!({ "app_id": format!("org.example.n{number}"), "publisher": publisher });
+        registry.post(&registry.admin, "/v1/apps", &body).await.ok();
+        let floor = json!({ "min_seq": 1, "reason": "it has a state from here on" });
+        registry.post(&registry.admin, &format!("/v1/apps/org.example.n{number}/floor"), &floor).await.ok();
+    }
+    let kept = registry.restart_with(|config| Config {
+        state_lifetime: DAY,
+        now: || std::time::SystemTime::now() + DAY,
+        ..config
+    });
+    let registry = kept.await;
+    let before = registry.head().await;
+    registry.registry.sign_again().await.unwrap();
+    let head = registry.head().await;
+    assert_eq!((before.apps.len(), head.apps.len()), (70, 70));
+    assert!(before.apps.iter().all(|(app, entry)| head.apps[app].seq == entry.seq + 1));
+    assert_eq!(head.seq, before.seq + 2, "two parts");
+    registry.registry.sign_again().await.unwrap();
+    assert_eq!(registry.head().await.apps, head.apps, "they are young again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

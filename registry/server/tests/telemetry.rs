@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::{APP, Got, TestRegistry, read, start};
+use common::{APP, Got, TestRegistry, read, start, start_with};
 use mpkg_fleet::{Arm, Batch, Counters, Report};
-use mpkg_registry::Role;
+use mpkg_registry::{Config, Role};
 use proptest::prelude::*;
 use reqwest::Method;
 use serde_json::json;
@@ -115,6 +115,36 @@ async fn what_is_about_nothing_is_ignored_and_what_cannot_be_refused() {
         (0..257).map(|boot| report(1, Arm::Neither, &format!("b{boot}"), Counters::default())).collect();
     assert!(send(&registry, &phone, many).await.status.is_client_error());
     assert_eq!(sum(&registry, 1).await, good());
+}
+
+/// Half an hour past, so that no test runs into the next hour.
+fn noon() -> std::time::SystemTime {
+    std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_001_800)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_has_only_so_many_runs_in_an_hour() {
+    let registry = start_with(|config| Config { now: noon, ..config }).await;
+    registry.claim().await;
+    registry.publish(1).await;
+    let liar = registry.host("liar").await;
+    let reports = |from: u32, counters| -> Vec<Report> {
+        (from..from + 50).map(|boot| report(1, Arm::Neither, &format!("b{boot}"), counters)).collect()
+    };
+    let once = Counters { calls: 1, ..Counters::default() };
+    for (from, accepted) in [(0, 50), (50, 14), (100, 0), (0, 50)] {
+        let got = send(&registry, &liar, reports(from, once)).await.ok().json();
+        assert_eq!(got, json!({ "accepted": accepted, "ignored": 50 - accepted }), "{from}");
+    }
+    // Another token of the device is no other device; another device is.
+    let again = registry.host("liar").await;
+    assert_eq!(send(&registry, &again, reports(200, once)).await.ok().json()["accepted"], 0);
+    let phone = registry.host("phone").await;
+    assert_eq!(send(&registry, &phone, reports(0, once)).await.ok().json()["accepted"], 50);
+    assert_eq!(sum(&registry, 1).await.calls, 64 + 50);
+    assert_eq!(on_the_disk(&registry).await, (0, 64 + 50));
+    let text = String::from_utf8(registry.get(&registry.admin, "/metrics").await.ok().bytes).unwrap();
+    assert!(text.contains("mpkg_registry_telemetry_dropped_total 136\n"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,7 +94,9 @@ pub fn measure(count: usize) -> Vec<Row> {
     for round in 0..=ROUNDS {
         // The first round warms up.
         let counts = round > 0;
-        let kill = json!({ "level": "stop", "scope": {}, "reason": format!("round {round}") });
+        // Another one each time: what is in force already is not told again.
+        let scope = json!({ "releases": { "from": 1 + round, "to": null } });
+        let kill = json!({ "level": "stop", "scope": scope, "reason": format!("round {round}") });
         let bytes = ours.round(&kill.to_string(), counts);
         // As many bytes in two events, a stop and a head, without a database or a signature.
         let half = "x".repeat((bytes / 2).saturating_sub(40));

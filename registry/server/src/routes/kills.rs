@@ -21,15 +21,16 @@ use crate::{gates, signing};
 use mpkg_registry_client::wire::Role;
 use mpkg_registry_client::wire::{Because, Drill, DrillHit, KillView, NewKill, Page, Paging};
 
-/// Kills in one app's state, which has 64 KiB for everything; further ones go to the head.
-const IN_STATE: usize = 24;
+/// Kills of single apps in the head. The other half is for kills of the whole fleet, which nobody who may switch off one
+/// app can use up.
+const OF_APPS: usize = limits::KILLS / 2;
 const DAY_S: i64 = 86_400;
 
 pub(super) fn routes() -> Vec<Route> {
     let stop = Access::Roles(&[Role::Operator, Role::Admin]);
     vec![
         Route::post("/v1/kills", stop, Kind::Stop, kill)
-            .says("Switches something off, now.")
+            .says("Switches something off, now. What is off in this way already is given back with 200.")
             .body::<NewKill>()
             .answer::<KillView>(),
         Route::post("/v1/kills/drill", PEOPLE, Kind::Report, drill)
@@ -98,15 +99,33 @@ async fn kill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
         Some(id) => apps::app(change.db(), id).await?,
         None => None,
     };
+    let head = kills::in_force(change.db(), HEAD).await?;
+    let mut known = match &app {
+        Some(app) => kills::in_force(change.db(), app.id.as_str()).await?,
+        None => Vec::new(),
+    };
+    let of_apps = head.iter().filter(|row| row.kill.scope.app.is_some()).count();
+    let in_head = head.len();
+    known.extend(head);
+    let same = |row: &&KillRow| row.kill.level == kill.level && row.kill.scope == kill.scope;
+    if let Some(row) = known.iter().find(same) {
+        // Twice would stop nothing more, and take the place of another one.
+        change.audit("kill", &row.kill.id().to_string(), &row.kill).await?;
+        let view = view(row);
+        return change.done_at(StatusCode::OK, etag(row).into(), &view).await;
+    }
     if let Some(found) = &app
-        && kills::in_force(change.db(), found.id.as_str()).await?.len() >= IN_STATE
+        && !signing::fits(&mut change, found, &kill).await?
     {
         app = None;
     }
-    let place = app.as_ref().map_or(HEAD.to_owned(), |app| app.id.to_string());
-    if place == HEAD && kills::in_force(change.db(), HEAD).await?.len() >= limits::KILLS {
-        return Err(Refusal::KillsFull { limit: limits::KILLS }.into());
+    if app.is_none() && in_head >= limits::KILLS {
+        return Err(Refusal::KillsFull { limit: limits::KILLS, what: "kills" }.into());
     }
+    if app.is_none() && kill.scope.app.is_some() && of_apps >= OF_APPS {
+        return Err(Refusal::KillsFull { limit: OF_APPS, what: "further kills of apps" }.into());
+    }
+    let place = app.as_ref().map_or(HEAD.to_owned(), |app| app.id.to_string());
     let ordered_by = change.caller.owner.clone();
     let row = KillRow { place, kill, ordered_by, lift: None, lifted_by: None, number };
     kills::insert(change.db(), &row).await?;

@@ -76,10 +76,12 @@ async fn to_change(change: &mut Change<'_>, call: &Call) -> Result<AppRow, Failu
     Ok(app)
 }
 
-/// Signs the app's state with what was changed, and answers with it.
-async fn finish(mut change: Change<'_>, id: &AppId) -> Answer {
+/// Signs the app's state if anything of it changed, and answers with it.
+async fn finish(mut change: Change<'_>, id: &AppId, changed: bool) -> Answer {
     let app = apps::app(change.db(), id).await?.ok_or(Refusal::Internal)?;
-    signing::app(&mut change, &app).await?;
+    if changed {
+        signing::app(&mut change, &app).await?;
+    }
     let (etag, view) = view(change.db(), &app).await?;
     change.done_at(StatusCode::OK, etag, &view).await
 }
@@ -98,7 +100,7 @@ async fn raise(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer 
     }
     apps::raise_floor(change.db(), &app.id, new.min_seq).await?;
     change.audit("app.floor", app.id.as_str(), &new).await?;
-    finish(change, &app.id).await
+    finish(change, &app.id, new.min_seq > app.min_seq).await
 }
 
 async fn disable(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
@@ -116,7 +118,7 @@ async fn disable(State(registry): State<Arc<Registry>>, mut call: Call) -> Answe
     }
     let detail = json!({ "sha256": sha256, "reason": reason });
     change.audit("package.disable", app.id.as_str(), &detail).await?;
-    finish(change, &app.id).await
+    finish(change, &app.id, !off).await
 }
 
 /// What approvals of enabling a package are bound to.
@@ -153,5 +155,5 @@ async fn enable(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer
     disabled::enable(change.db(), row.number, &author).await?;
     let detail = json!({ "sha256": sha256, "reason": because.reason });
     change.audit("package.enable", app.id.as_str(), &detail).await?;
-    finish(change, &app.id).await
+    finish(change, &app.id, true).await
 }

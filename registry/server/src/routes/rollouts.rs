@@ -114,6 +114,7 @@ fn targeting(new: &NewRollout, salt: &Token) -> Result<Targeting, Failure> {
         let reason = format!("targeting has at most {} allowed units and {} names in a list", most.0, most.1);
         return Err(Refusal::Body(reason).into());
     }
+    targeting.check_draft()?;
     Ok(targeting)
 }
 

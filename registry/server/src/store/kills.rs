@@ -28,9 +28,11 @@ fn read(row: &SqliteRow) -> Result<KillRow, sqlx::Error> {
     })
 }
 
+const NEXT_NUMBER: &str = "SELECT COALESCE(MAX(number), 0) + 1 FROM kills";
+
 /// The number of the next kill, which makes its id another one than that of any before.
 pub(crate) async fn next_number(db: &mut Db) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT COALESCE(MAX(number), 0) + 1 FROM kills").fetch_one(db).await
+    sqlx::query_scalar(NEXT_NUMBER).fetch_one(db).await
 }
 
 pub(crate) async fn insert(db: &mut Db, it: &KillRow) -> Result<(), sqlx::Error> {
@@ -56,31 +58,66 @@ pub(crate) async fn list(
     rows.iter().map(read).collect()
 }
 
+const IN_FORCE: &str = "SELECT * FROM kills WHERE place = ? AND lift IS NULL ORDER BY number";
+
 /// Kills in force that stand in one document, the oldest first.
-pub(crate) async fn in_force(db: &mut Db, place: &str) -> Result<Vec<Kill>, sqlx::Error> {
-    let sql = "SELECT * FROM kills WHERE place = ? AND lift IS NULL ORDER BY number";
-    let rows = sqlx::query(sql).bind(place).fetch_all(db).await?;
-    rows.iter().map(|row| Ok(read(row)?.kill)).collect()
+pub(crate) async fn in_force(db: &mut Db, place: &str) -> Result<Vec<KillRow>, sqlx::Error> {
+    sqlx::query(IN_FORCE).bind(place).fetch_all(db).await?.iter().map(read).collect()
 }
 
-/// The newest lifts of kills that stood in one document, or with the empty place all of them; the oldest first.
-pub(crate) async fn lifts(db: &mut Db, place: &str, limit: i64) -> Result<Vec<Lift>, sqlx::Error> {
-    let sql = "SELECT * FROM kills WHERE (? = '' OR place = ?) AND lift IS NOT NULL \
-               ORDER BY number DESC LIMIT ?";
-    let rows = sqlx::query(sql).bind(place).bind(place).bind(limit).fetch_all(db).await?;
-    let mut lifts: Vec<Lift> = rows
-        .iter()
-        .map(read)
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter()
-        .filter_map(|row| row.lift)
-        .collect();
+const LIFTS: &str = "SELECT lift FROM kills WHERE lift IS NOT NULL ORDER BY lifted DESC LIMIT ?";
+const LIFTS_OF: &str =
+    "SELECT lift FROM kills WHERE place = ? AND lift IS NOT NULL ORDER BY lifted DESC LIMIT ?";
+
+/// The newest lifts of kills that stood in one document, or with the empty place all of them; the oldest first. As many
+/// as fit both limits.
+pub(crate) async fn lifts(
+    db: &mut Db,
+    place: &str,
+    limit: i64,
+    bytes: usize,
+) -> Result<Vec<Lift>, sqlx::Error> {
+    let query = if place.is_empty() {
+        sqlx::query_scalar(LIFTS).bind(limit)
+    } else {
+        sqlx::query_scalar(LIFTS_OF).bind(place).bind(limit)
+    };
+    let newest: Vec<String> = query.fetch_all(db).await?;
+    let mut length = 0;
+    let fit = newest.iter().take_while(|text| {
+        length += text.len() + 1;
+        length <= bytes
+    });
+    let mut lifts = fit.map(|text| json(text, "lift")).collect::<Result<Vec<_>, _>>()?;
     lifts.reverse();
     Ok(lifts)
 }
 
+const NEXT_LIFT: &str = "SELECT COALESCE(MAX(lifted), 0) + 1 FROM kills WHERE lift IS NOT NULL";
+
 pub(crate) async fn lift(db: &mut Db, lift: &Lift, by: &str) -> Result<(), sqlx::Error> {
-    let sql = "UPDATE kills SET lift = ?, lifted_by = ? WHERE id = ? AND lift IS NULL";
-    let query = sqlx::query(sql).bind(to_json(lift)?).bind(by).bind(lift.kill.to_string());
-    query.execute(db).await.map(|_| ())
+    let next: i64 = sqlx::query_scalar(NEXT_LIFT).fetch_one(&mut *db).await?;
+    let sql = "UPDATE kills SET lift = ?, lifted_by = ?, lifted = ? WHERE id = ? AND lift IS NULL";
+    let query = sqlx::query(sql).bind(to_json(lift)?).bind(by).bind(next);
+    query.bind(lift.kill.to_string()).execute(db).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, plan};
+
+    /// Rows stay for ever, and no stop may take longer for it.
+    #[tokio::test]
+    async fn no_stop_goes_through_all_kills_that_ever_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let mut db = store.read.acquire().await.unwrap();
+        for (sql, values) in [(NEXT_NUMBER, 0), (IN_FORCE, 1), (LIFTS, 1), (LIFTS_OF, 2), (NEXT_LIFT, 0)] {
+            let plan = plan(&mut db, sql, values).await;
+            assert!(plan.iter().all(|step| step.contains("INDEX kills_")), "{sql}: {plan:?}");
+        }
+        drop(db);
+        store.close().await;
+    }
 }

@@ -148,6 +148,10 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         step(1, "first", include_str!("schema.sql")),
         step(2, "telemetry", include_str!("telemetry.sql")),
+        step(3, "newest documents", include_str!("documents.sql")),
+        step(4, "order of lifts", include_str!("kills.sql")),
+        step(5, "bounded sums", include_str!("sums.sql")),
+        step(6, "age of what is forgotten", include_str!("retention.sql")),
     ])
 }
 
@@ -221,6 +225,17 @@ pub(crate) async fn set_meta(db: &mut Db, name: &str, value: &str) -> Result<(),
     sqlx::query(sql).bind(name).bind(value).execute(db).await.map(|_| ())
 }
 
+/// How the database would carry a statement out: a step in each string.
+#[cfg(test)]
+pub(crate) async fn plan(db: &mut Db, sql: &str, values: usize) -> Vec<String> {
+    use sqlx::Row;
+
+    let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let query = (0..values).fold(sqlx::query(sql), |query, _| query.bind(0));
+    let steps = query.fetch_all(db).await.unwrap();
+    steps.iter().map(|step| step.get("detail")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use mpkg_fleet::{Arm, Counters};
@@ -228,12 +243,88 @@ mod tests {
 
     use super::*;
 
+    /// The database as it was after so many migrations.
+    async fn earlier(folder: &Path, migrated: usize) -> SqlitePool {
+        let pool = SqlitePoolOptions::new().connect_with(options(folder)).await.unwrap();
+        let first = migrations().iter().take(migrated).cloned().collect();
+        Migrator::with_migrations(first).run(&pool).await.unwrap();
+        pool
+    }
+
+    #[tokio::test]
+    async fn of_earlier_documents_the_newest_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = earlier(folder.path(), 2).await;
+        let sql = "INSERT INTO documents VALUES (?, ?, ?, 'h', 'e')";
+        let all = [("", 1, 9), ("a", 1, 12), ("a", 2, 2), ("b", 1, 3)];
+        for (app, epoch, newest) in all {
+            for seq in 1..=newest {
+                sqlx::query(sql).bind(app).bind(epoch).bind(seq).execute(&pool).await.unwrap();
+            }
+        }
+        pool.close().await;
+        let store = Store::open(folder.path()).await.unwrap();
+        let sql = "SELECT epoch, seq FROM documents WHERE app = ? ORDER BY epoch, seq";
+        let heads: Vec<_> = (1..=9).map(|seq| (1, seq)).collect();
+        let kept =
+            [("", heads), ("a", vec![(1, 11), (1, 12), (2, 1), (2, 2)]), ("b", vec![(1, 1), (1, 2), (1, 3)])];
+        for (app, expected) in kept {
+            let found: Vec<(i64, i64)> = sqlx::query_as(sql).bind(app).fetch_all(&store.read).await.unwrap();
+            assert_eq!(found, expected, "{app}");
+        }
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn earlier_lifts_are_in_the_order_of_their_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = earlier(folder.path(), 3).await;
+        let sql =
+            "INSERT INTO kills (id, place, kill, ordered_by, lift, number) VALUES (?, 'a', '{}', '', ?, ?)";
+        let lift = |id: &str, day: u32| {
+            let lift = r#"{"kill":"ID","issued":"2026-01-DAYT00:00:00Z","reason":"over"}"#;
+            lift.replace("ID", &id.repeat(64)).replace("DAY", &format!("{day:0>2}"))
+        };
+        for (id, day, number) in [("a", Some(9), 1), ("b", Some(1), 2), ("c", None, 3), ("d", Some(4), 4)] {
+            let lift = day.map(|day| lift(id, day));
+            sqlx::query(sql).bind(id).bind(lift).bind(number).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        let store = Store::open(folder.path()).await.unwrap();
+        let mut db = store.read.acquire().await.unwrap();
+        let newest = async |db: &mut Db, limit, bytes| {
+            let lifts = kills::lifts(db, "a", limit, bytes).await.unwrap();
+            lifts.iter().map(|it| it.kill.to_string()[..1].to_owned()).collect::<String>()
+        };
+        assert_eq!(newest(&mut db, 9, 9_999).await, "bda");
+        assert_eq!(newest(&mut db, 2, 9_999).await, "da");
+        assert_eq!(newest(&mut db, 9, 300).await, "da", "each has more than a hundred bytes");
+        drop(db);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn sums_that_outgrew_their_type_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = earlier(folder.path(), 4).await;
+        let sql = "INSERT INTO minutes VALUES ('org.example.app', 1, 60, 9223372036854775807 + 1, 2, 3, \
+                   9223372036854775807, 5, 6, 7, 8, 9)";
+        sqlx::query(sql).execute(&pool).await.unwrap();
+        let row = sqlx::query("SELECT * FROM minutes").fetch_one(&pool).await.unwrap();
+        assert!(telemetry::of_minute(&row).is_err(), "it is as it was found");
+        pool.close().await;
+        let store = Store::open(folder.path()).await.unwrap();
+        let row = sqlx::query("SELECT * FROM minutes").fetch_one(&store.read).await.unwrap();
+        let most = (1 << 53) - 1;
+        let expected: Counters = [most, 2, 3, most, 5, 6, 7, 8, 9].into();
+        assert_eq!(telemetry::of_minute(&row).unwrap(), expected);
+        store.close().await;
+    }
+
     #[tokio::test]
     async fn telemetry_of_the_first_schema_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let pool = SqlitePoolOptions::new().connect_with(options(folder.path())).await.unwrap();
-        let first = migrations().iter().next().unwrap().clone();
-        Migrator::with_migrations(vec![first]).run(&pool).await.unwrap();
+        let pool = earlier(folder.path(), 1).await;
         let sql =
             "INSERT INTO counters VALUES ('org.example.app', 7, ?, 'b', 1, 9, 8, 7, 6, 5, 4, 3, 2, 1, 1000)";
         for device in ["d1", "d2"] {

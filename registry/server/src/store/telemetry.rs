@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::TryStreamExt;
 use mpkg_fleet::{Arm, Counters};
+use mpkg_manifest::json::MAX_SAFE_INTEGER;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
@@ -80,10 +81,13 @@ pub(crate) async fn known<'a>(
     let wanted: Vec<_> = wanted.into_iter().collect();
     let mut found: HashSet<(String, i64)> = HashSet::new();
     for part in parts(&wanted) {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT app, seq FROM releases WHERE (app, seq) IN ");
-        query.push_tuples(part, |mut row, (app, seq)| {
+        // From the wanted ones to their releases: given as a list to compare with, they have the database look at every
+        // release that there is.
+        let mut query = QueryBuilder::<Sqlite>::new("WITH wanted (app, seq) AS (");
+        query.push_values(part, |mut row, (app, seq)| {
             row.push_bind(*app).push_bind(*seq);
         });
+        query.push(") SELECT app, seq FROM wanted CROSS JOIN releases USING (app, seq)");
         for row in query.build().fetch_all(&mut *db).await? {
             found.insert((row.try_get("app")?, row.try_get("seq")?));
         }
@@ -226,13 +230,16 @@ async fn minutes(
         query.push_values(part, |mut row, ((app, release_seq), more)| {
             row.push_bind(*app).push_bind(*release_seq).push_bind(minute);
             for value in <[u64; 9]>::from(**more) {
-                row.push_bind(int(value));
+                row.push_bind(int(value).min(MAX_SAFE_INTEGER));
             }
         });
         query.push(" ON CONFLICT (app, release_seq, minute) DO UPDATE SET ");
         for (index, column) in COLUMNS.split(", ").enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            query.push(format!("{comma}{column} = minutes.{column} + excluded.{column}"));
+            // A sum that is no integer any more would be kept as another type, and never be read again. Hosts say what
+            // they like, so that a thousand of them can get there in a minute.
+            let sum = format!("minutes.{column} + excluded.{column}");
+            query.push(format!("{comma}{column} = min({sum}, {MAX_SAFE_INTEGER})"));
         }
         query.build().execute(&mut *db).await?;
     }

@@ -230,13 +230,13 @@ async fn a_kill_whose_sender_hangs_up_is_made_and_told_or_not_made() {
     let mut events = registry.stream(None).await;
     events.next().await.unwrap();
     for number in 0..60_u32 {
-        let kill = json!({ "level": "stop", "scope": { "app": APP }, "reason": format!("kill {number}") });
-        let level = if number < 20 {
-            kill
+        let releases = json!({ "from": number, "to": null });
+        let (level, scope) = if number < 20 {
+            ("stop", json!({ "app": APP, "releases": releases }))
         } else {
-            json!({ "level": "warn", "scope": {}, "reason": format!("kill {number}") })
+            ("warn", json!({ "releases": releases }))
         };
-        let body = level.to_string();
+        let body = json!({ "level": level, "scope": scope, "reason": format!("kill {number}") }).to_string();
         let mut socket = registry.socket().await;
         let request = format!(
             "POST /v1/kills HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\nidempotency-key: {}\r\n\
@@ -386,7 +386,8 @@ async fn a_listener_that_reads_nothing_is_cut_off_and_others_are_not() {
     // A head names all kills, so that events get long, until no socket takes one more.
     let mut heads = 0;
     for number in 0.. {
-        let kill = json!({ "level": "warn", "scope": {}, "reason": format!("{number:0>200}") });
+        let scope = json!({ "releases": { "from": number, "to": null } });
+        let kill = json!({ "level": "warn", "scope": scope, "reason": format!("{number:0>200}") });
         if registry.post(&registry.admin, "/v1/kills", &kill).await.status != 201 {
             registry.registry.sign_again().await.unwrap();
         }

@@ -117,7 +117,7 @@ impl Caller {
     }
 
     async fn kill(&self, name: &str) -> Option<(StatusCode, Value)> {
-        let kill = json!({ "level": "warn", "scope": { "platforms": ["android"] }, "reason": name });
+        let kill = json!({ "level": "warn", "scope": { "platforms": [name] }, "reason": name });
         self.change("/v1/kills", name, kill.to_string().into_bytes()).await
     }
 
