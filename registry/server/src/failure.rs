@@ -121,6 +121,14 @@ pub enum Refusal {
         /// `pending`, `rejected` or `yanked`.
         state: String,
     },
+    /// Nobody is sent back to it.
+    #[error("release {release_seq} was never everybody's, or is not approved; {}", instead_of(instead))]
+    NoWayBack {
+        /// Which one.
+        release_seq: u64,
+        /// Those that everybody may be sent back to, the newest first.
+        instead: Vec<u64>,
+    },
     /// Decided already.
     #[error("the release is {state}; a review is decided once")]
     Reviewed {
@@ -173,6 +181,14 @@ pub enum Refusal {
     Internal,
 }
 
+fn instead_of(releases: &[u64]) -> String {
+    if releases.is_empty() {
+        return "there is nothing to go back to, so halt the rollout".into();
+    }
+    let names: Vec<_> = releases.iter().map(u64::to_string).collect();
+    format!("a rollback of this rollout leads to {}", names.join(" or "))
+}
+
 impl Refusal {
     /// The rule's code.
     pub fn code(&self) -> &'static str {
@@ -212,6 +228,7 @@ impl Refusal {
             Self::NotDisabled { .. } => ("MPKG-P45", StatusCode::NOT_FOUND),
             Self::NoSuchToken => ("MPKG-P43", StatusCode::NOT_FOUND),
             Self::NoEvidence => ("MPKG-P44", StatusCode::NOT_FOUND),
+            Self::NoWayBack { .. } => ("MPKG-P46", StatusCode::CONFLICT),
             Self::Stopping => ("MPKG-P50", StatusCode::SERVICE_UNAVAILABLE),
             Self::Storage => ("MPKG-P51", StatusCode::INTERNAL_SERVER_ERROR),
             Self::Internal => ("MPKG-P52", StatusCode::INTERNAL_SERVER_ERROR),
@@ -373,6 +390,7 @@ mod tests {
             Refusal::NoRelease { app: app.clone(), release: text() },
             Refusal::NotDisabled { app, sha256: Hash([0; 32]) },
             Refusal::NotReleasable { release_seq: 1, state: text() },
+            Refusal::NoWayBack { release_seq: 1, instead: vec![] },
             Refusal::Reviewed { state: text() },
             Refusal::NoDelta { from: Hash([0; 32]) },
             Refusal::Making,

@@ -190,6 +190,12 @@ pub const RULES: &[Rule] = &[
         "Letting go on what was never stopped must not look as if it had worked.",
         "Look at the app's limits.",
     ),
+    rule(
+        "MPKG-P46",
+        "A rollback leads to what was everybody's",
+        "A stop takes one person: with a target that nobody ever ran or approved, it would be a start without the others.",
+        "Name a release that the message lists, or none for what everybody ran before; to go elsewhere, start a rollout.",
+    ),
     rule("MPKG-P50", "The registry is ready", "It is starting or stopping.", "Try again in a moment."),
     rule(
         "MPKG-P51",

@@ -19,7 +19,7 @@ use crate::change::{Begun, Change};
 use crate::clock::time;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
-use crate::store::{RolloutRow, apps, evidence, releases, rollouts};
+use crate::store::{RolloutRow, apps, evidence, rollouts};
 use crate::{gates, rollouts as verbs};
 use mpkg_registry_client::wire::Role;
 use mpkg_registry_client::wire::{
@@ -80,7 +80,7 @@ pub(super) fn routes() -> Vec<Route> {
             .body::<Because>()
             .answer::<Commanded>(),
         Route::post("/v1/rollouts/{id}/rollback", stop, Kind::Stop, rollback)
-            .says("Everybody back, to an earlier release.")
+            .says("Everybody back, to an earlier release that was everybody's. One that never started is halted.")
             .body::<NewRollback>()
             .answer::<Commanded>(),
     ]
@@ -283,15 +283,18 @@ async fn rollback(State(registry): State<Arc<Registry>>, mut call: Call) -> Answ
         Begun::Before(answer) => return Ok(answer),
     };
     let row = to_change(&mut change, &call).await?;
+    // Nobody has anything of it, so nobody is moved, wherever to: not by one person.
+    if row.rollout.never_began() {
+        return finish(change, row, &Command::Halt { reason }).await;
+    }
     let app = row.rollout.app.clone();
-    let missing = |release: String| Refusal::NoRelease { app: app.clone(), release };
     let to = match to {
         // Also a yanked one: whether it is bad is for the one to say who goes back to it.
-        Some(seq) => {
-            let found = releases::release(change.db(), &app, seq).await?;
-            found.ok_or_else(|| missing(seq.to_string()))?.release
-        }
-        None => row.rollout.baseline.clone().ok_or_else(|| missing("before the one rolled out".into()))?,
+        Some(seq) => verbs::way_back(change.db(), &row.rollout, seq).await?,
+        None => row.rollout.baseline.clone().ok_or_else(|| Refusal::NoRelease {
+            app: app.clone(),
+            release: "before the one rolled out".into(),
+        })?,
     };
     verbs::runnable(change.db(), &app, &to).await?;
     finish(change, row, &Command::RollBack { to, reason }).await
