@@ -175,8 +175,8 @@ impl Writer {
         let mut received = Vec::with_capacity(waiting.len());
         for it in waiting {
             let counts = it.batch.reports.iter().filter(|report| {
-                known.contains(&(report.app.as_str(), int(report.release_seq)))
-                    && it.caller.app(&report.app).is_ok()
+                let whose = known.get(&(report.app.as_str(), int(report.release_seq)));
+                whose.is_some_and(|publisher| it.caller.app(&report.app, *publisher).is_ok())
             });
             let rows: Vec<telemetry::Noted<&str>> = counts
                 .map(|it| {

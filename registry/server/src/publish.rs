@@ -15,6 +15,7 @@ use crate::change::Begun;
 use crate::failure::{Failure, Refusal};
 use crate::keys::continues;
 use crate::registry::Registry;
+use crate::routes::apps::in_scope;
 use crate::store::{ReleaseRow, apps, releases, to_json};
 use mpkg_registry_client::wire::Review;
 
@@ -60,10 +61,8 @@ fn check(mut file: NamedTempFile, trust: &Trust) -> Result<Verified, Failure> {
 
 pub(crate) async fn publish(registry: &Arc<Registry>, mut call: Call) -> Answer {
     let app_id: AppId = call.param("app_id")?;
-    call.caller.app(&app_id)?;
     let mut db = registry.store.read.acquire().await?;
-    let app = apps::app(&mut db, &app_id).await?.ok_or_else(|| Refusal::NoApp(app_id.clone()))?;
-    call.caller.publisher(app.publisher)?;
+    let app = in_scope(&mut db, &call.caller, &app_id).await?;
     let publisher =
         apps::publisher(&mut db, app.publisher).await?.ok_or(Refusal::NoPublisher(app.publisher))?;
     drop(db);
@@ -103,6 +102,7 @@ pub(crate) async fn publish(registry: &Arc<Registry>, mut call: Call) -> Answer 
     let manifest = verified.manifest();
     let row = ReleaseRow {
         app: app_id,
+        publisher: app.publisher,
         release: ReleaseRef {
             package: verified.digest(),
             release_seq,

@@ -115,6 +115,70 @@ async fn a_token_stays_within_its_scope() {
     registry.post(&admin, "/v1/tokens", &body).await.refused(403, "MPKG-P04");
 }
 
+/// A token that is limited to a publisher, and to no apps by name, does nothing to those of another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_one_publisher_has_nothing_of_anothers() {
+    let registry = start_with(|config| Config { review: true, ..config }).await;
+    registry.claim().await;
+    registry.put_roots(&chain(2)).await.ok();
+    let sha256 = registry.publish(1).await["release"]["package"]["sha256"].as_str().unwrap().to_owned();
+    let roles = [Role::Publisher, Role::Operator, Role::Releaser, Role::Reviewer, Role::Admin];
+    let ours = registry.scoped("ours", &roles, &[], &[chain(1).publisher()]).await;
+    let theirs = registry.scoped("theirs", &roles, &[], &[chain(2).publisher()]).await;
+
+    let release = format!("/v1/apps/{APP}/releases/1");
+    for path in
+        [format!("/v1/packages/{sha256}"), format!("/v1/packages/{sha256}/signature"), release.clone()]
+    {
+        registry.get(&theirs, &path).await.refused(404, "MPKG-P35");
+        registry.get(&ours, &path).await.ok();
+    }
+    let review = json!({ "approve": true, "reason": "looked at it" });
+    registry.post(&theirs, &format!("{release}/review"), &review).await.refused(403, "MPKG-P04");
+    registry.post(&ours, &format!("{release}/review"), &review).await.ok();
+
+    let rollouts = format!("/v1/apps/{APP}/rollouts");
+    let draft = json!({ "release_seq": 1 });
+    registry.post(&theirs, &rollouts, &draft).await.refused(403, "MPKG-P04");
+    let id = registry.post(&ours, &rollouts, &draft).await.ok().json()["id"].clone();
+    let drafts = async |token: &str| {
+        let status = registry.get(token, "/v1/status").await.ok().json();
+        status["drafts"].as_array().unwrap().len()
+    };
+    assert_eq!((drafts(&theirs).await, drafts(&ours).await, drafts(&registry.admin).await), (0, 1, 1));
+
+    let kill = json!({ "level": "warn", "scope": { "app": APP }, "reason": "look" });
+    registry.post(&theirs, "/v1/kills", &kill).await.refused(403, "MPKG-P04");
+    let kill = registry.post(&ours, "/v1/kills", &kill).await.ok().json()["id"].clone();
+    let off = json!({ "sha256": sha256, "reason": "leaks" });
+    for (verb, body) in [
+        ("disable".to_owned(), &off),
+        ("floor".to_owned(), &json!({ "min_seq": 1, "reason": "a hole" })),
+        ("releases/1/yank".to_owned(), &json!({ "reason": "bad" })),
+    ] {
+        let path = format!("/v1/apps/{APP}/{verb}");
+        registry.post(&theirs, &path, body).await.refused(403, "MPKG-P04");
+        registry.post(&ours, &path, body).await.ok();
+    }
+    for change in [
+        json!({ "what": "rollout", "id": id, "revision": 0, "command": { "verb": "start" } }),
+        json!({ "what": "lift", "kill": kill }),
+        json!({ "what": "enable", "app": APP, "sha256": sha256 }),
+    ] {
+        registry.post(&theirs, "/v1/approvals", &change).await.refused(403, "MPKG-P04");
+        registry.post(&ours, "/v1/approvals", &change).await.ok();
+    }
+
+    let reports = json!({ "reports": [
+        { "app": APP, "release_seq": 1, "arm": "neither", "boot": "b", "counters": {} },
+    ] });
+    for (publisher, accepted) in [(chain(2), 0), (chain(1), 1)] {
+        let host = registry.scoped("phone", &[Role::Host], &[], &[publisher.publisher()]).await;
+        let request = registry.request(&host, Method::POST, "/v1/telemetry").body(reports.to_string());
+        assert_eq!(read(request).await.ok().json()["accepted"], accepted);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_one_change_however_often_it_comes() {
     let registry = start().await;

@@ -9,10 +9,11 @@ use mpkg_fleet::{Kill, KillId, Lift, StreamEvent, Subject, Verb, change_hash, li
 use mpkg_package::Hash;
 use semver::Version;
 
+use super::apps::within;
 use super::{Kind, PEOPLE, Part, Route};
 use crate::auth::Access;
 use crate::call::{Answer, Call, ok, ok_at};
-use crate::change::{Begun, Change};
+use crate::change::Begun;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
 use crate::store::documents::HEAD;
@@ -67,16 +68,6 @@ pub(crate) fn lift_hash(id: KillId) -> Hash {
     change_hash(&format!("kill.{id}"), 0, &"lift")
 }
 
-/// Refuses what is outside of the caller's scope: its apps, and the apps of its publishers.
-async fn scope(change: &mut Change<'_>, call: &Call, kill: &Kill) -> Result<(), Failure> {
-    let Some(id) = &kill.scope.app else { return Ok(call.caller.fleet()?) };
-    call.caller.app(id)?;
-    match apps::app(change.db(), id).await? {
-        Some(app) => Ok(call.caller.publisher(app.publisher)?),
-        None => Ok(call.caller.fleet()?),
-    }
-}
-
 async fn kill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
     let (new, body) = call.json::<NewKill>().await?;
     let mut change = match call.begin(&registry, body).await? {
@@ -92,7 +83,7 @@ async fn kill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
         nonce: uint(number),
     };
     kill.check().map_err(|error| Failure::rule(error.code(), &error))?;
-    scope(&mut change, &call, &kill).await?;
+    within(change.db(), &call.caller, kill.scope.app.as_ref()).await?;
 
     let mut app = match &kill.scope.app {
         Some(id) => apps::app(change.db(), id).await?,
@@ -196,7 +187,7 @@ async fn lift(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
         Begun::Before(answer) => return Ok(answer),
     };
     let row = kills::get(change.db(), id).await?.ok_or(Refusal::NoKill)?;
-    scope(&mut change, &call, &row.kill).await?;
+    within(change.db(), &call.caller, row.kill.scope.app.as_ref()).await?;
     call.expect(etag(&row))?;
     if row.lift.is_some() {
         return Err(Refusal::Stale { current: etag(&row).into() }.into());

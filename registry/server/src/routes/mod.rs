@@ -2,7 +2,7 @@
 //! authorization are all made from it.
 
 mod approvals;
-mod apps;
+pub(crate) mod apps;
 mod audit;
 pub(crate) mod kills;
 mod limits;

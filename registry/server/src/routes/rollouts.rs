@@ -12,6 +12,7 @@ use mpkg_fleet::{
 use mpkg_manifest::AppId;
 use serde_json::Value;
 
+use super::apps::in_scope;
 use super::{Kind, PEOPLE, Part, Route};
 use crate::auth::Access;
 use crate::call::{Answer, Call, ok, ok_at};
@@ -119,14 +120,12 @@ fn targeting(new: &NewRollout, salt: &Token) -> Result<Targeting, Failure> {
 
 async fn draft(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
     let id: AppId = call.param("app_id")?;
-    call.caller.app(&id)?;
     let (new, body) = call.json::<NewRollout>().await?;
     let mut change = match call.begin(&registry, body).await? {
         Begun::New(change) => change,
         Begun::Before(answer) => return Ok(answer),
     };
-    let app = apps::app(change.db(), &id).await?.ok_or_else(|| Refusal::NoApp(id.clone()))?;
-    call.caller.publisher(app.publisher)?;
+    let app = in_scope(change.db(), &call.caller, &id).await?;
     let release = verbs::releasable(change.db(), &id, new.release_seq).await?;
     let baseline = verbs::baseline(change.db(), &app).await?;
     let salt = salt()?;
@@ -217,9 +216,7 @@ async fn finish(mut change: Change<'_>, row: RolloutRow, command: &Command) -> A
 async fn to_change(change: &mut Change<'_>, call: &Call) -> Result<RolloutRow, Failure> {
     let id: i64 = call.param("id")?;
     let row = rollouts::get(change.db(), id).await?.ok_or(Refusal::NoRollout(id))?;
-    call.caller.app(&row.rollout.app)?;
-    let app = apps::app(change.db(), &row.rollout.app).await?.ok_or(Refusal::Internal)?;
-    call.caller.publisher(app.publisher)?;
+    in_scope(change.db(), &call.caller, &row.rollout.app).await?;
     Ok(row)
 }
 

@@ -1,13 +1,14 @@
 //! Telemetry: the journal of what came, and what it comes to by device and by minute.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::TryStreamExt;
 use mpkg_fleet::{Arm, Counters};
+use mpkg_package::PublisherId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::{Db, damaged, int, json, to_json, uint};
+use super::{Db, damaged, int, json, text, to_json, uint};
 
 /// Rows in one statement: 12 values each at most, and SQLite takes 32 766.
 const ROWS: usize = 512;
@@ -72,23 +73,26 @@ fn parts<T>(mut rows: &[T]) -> Vec<&[T]> {
     parts
 }
 
-/// The releases that there are, of those that are reported.
+/// The releases that there are, of those that are reported, and whose they are.
 pub(crate) async fn known<'a>(
     db: &mut Db,
     wanted: BTreeSet<(&'a str, i64)>,
-) -> Result<HashSet<(&'a str, i64)>, sqlx::Error> {
+) -> Result<HashMap<(&'a str, i64), PublisherId>, sqlx::Error> {
     let wanted: Vec<_> = wanted.into_iter().collect();
-    let mut found: HashSet<(String, i64)> = HashSet::new();
+    let mut found: HashMap<(String, i64), PublisherId> = HashMap::new();
     for part in parts(&wanted) {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT app, seq FROM releases WHERE (app, seq) IN ");
+        let sql = "SELECT r.app, r.seq, a.publisher FROM releases r JOIN apps a ON a.id = r.app WHERE (r.app, r.seq) IN ";
+        let mut query = QueryBuilder::<Sqlite>::new(sql);
         query.push_tuples(part, |mut row, (app, seq)| {
             row.push_bind(*app).push_bind(*seq);
         });
         for row in query.build().fetch_all(&mut *db).await? {
-            found.insert((row.try_get("app")?, row.try_get("seq")?));
+            let publisher = text(row.try_get("publisher")?, "publisher id")?;
+            found.insert((row.try_get("app")?, row.try_get("seq")?), publisher);
         }
     }
-    Ok(wanted.into_iter().filter(|(app, seq)| found.contains(&((*app).to_owned(), *seq))).collect())
+    let whose = |(app, seq): &(&str, i64)| found.get(&((*app).to_owned(), *seq)).copied();
+    Ok(wanted.into_iter().filter_map(|it| Some((it, whose(&it)?))).collect())
 }
 
 /// The newest number of the journal, and how many rows it has.
