@@ -9,6 +9,9 @@ use thiserror::Error;
 
 use crate::rules;
 
+/// Seconds after which somebody may have left the stream.
+const SEAT_S: u64 = 5;
+
 /// A rule of the registry itself that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -36,6 +39,9 @@ pub enum Refusal {
         /// Seconds to wait.
         seconds: u64,
     },
+    /// No room for a stream.
+    #[error("other streams have all the places that there are; try again in {} s", SEAT_S)]
+    NoSeat,
     /// Too long.
     #[error("the body has more than {limit} bytes")]
     TooLarge {
@@ -202,6 +208,7 @@ impl Refusal {
             Self::Role { .. } => ("MPKG-P03", StatusCode::FORBIDDEN),
             Self::Scope { .. } => ("MPKG-P04", StatusCode::FORBIDDEN),
             Self::TooMany { .. } => ("MPKG-P05", StatusCode::TOO_MANY_REQUESTS),
+            Self::NoSeat => ("MPKG-P06", StatusCode::SERVICE_UNAVAILABLE),
             Self::TooLarge { .. } => ("MPKG-P10", StatusCode::PAYLOAD_TOO_LARGE),
             Self::Body(_) => ("MPKG-P11", StatusCode::BAD_REQUEST),
             Self::Parameter { .. } => ("MPKG-P12", StatusCode::BAD_REQUEST),
@@ -278,6 +285,7 @@ impl From<Refusal> for Failure {
         let (code, status) = refusal.row();
         let retry_after = match &refusal {
             Refusal::TooMany { seconds } => Some(*seconds),
+            Refusal::NoSeat => Some(SEAT_S),
             Refusal::Stopping => Some(1),
             Refusal::Making => Some(5),
             _ => None,
@@ -373,6 +381,7 @@ mod tests {
             Refusal::Role { needed: text() },
             Refusal::Scope { what: text() },
             Refusal::TooMany { seconds: 1 },
+            Refusal::NoSeat,
             Refusal::TooLarge { limit: 1 },
             Refusal::Body(text()),
             Refusal::Parameter { name: text(), reason: text() },

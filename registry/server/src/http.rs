@@ -32,6 +32,7 @@ use crate::linger::{Linger, Watched};
 use crate::listeners::{Listener, catch_up};
 use crate::registry::Registry;
 use crate::routes::{Kind, Route, routes};
+use crate::seats::Seat;
 
 /// Bytes of a connection's buffers, which bound its headers too.
 const BUFFER: usize = 8 << 10;
@@ -97,12 +98,12 @@ async fn accept(registry: Arc<Registry>, listener: TcpListener, stop: Cancellati
 }
 
 /// In a response: its connection is that of a listener from now on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Follow {
     /// The head that the listener knows.
     pub(crate) known: Option<Position>,
-    /// The token that it ends with.
-    pub(crate) token: Arc<str>,
+    /// Its place, and the token that it ends with.
+    pub(crate) seat: Arc<Seat>,
     /// When that is, as far as is known.
     pub(crate) expires: Option<i64>,
 }

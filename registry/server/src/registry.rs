@@ -84,7 +84,7 @@ impl Registry {
             store,
             keys: Arc::new(keys),
             roots: Arc::new(RwLock::new(roots)),
-            hub: Arc::new(Hub::new()),
+            hub: Arc::new(Hub::new(config.connections)),
             intake,
             callers: Arc::default(),
             metrics: Metrics::default(),

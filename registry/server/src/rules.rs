@@ -39,6 +39,13 @@ pub const RULES: &[Rule] = &[
         "Wait as long as `Retry-After` says.",
     ),
     rule(
+        "MPKG-P06",
+        "Streams leave connections for other requests",
+        "With every connection taken by a stream, nobody would get through to stop anything. A token has four streams: its \
+         oldest ends when it asks for a fifth.",
+        "Try again in a moment; if it stays so, raise `connections`, and give each host a token of its own.",
+    ),
+    rule(
         "MPKG-P10",
         "Bodies are of bounded length",
         "A body without end fills the disk or the memory.",

@@ -340,8 +340,9 @@ async fn stopping_sends_what_was_published_and_ends_streams() {
 async fn all_listeners_hear_all_events_in_their_order() {
     let mut registry = start().await;
     let mut listeners = Vec::new();
-    for _ in 0..10 {
-        let mut events = registry.stream(None).await;
+    for number in 0..10 {
+        let host = registry.host(&format!("host {number}")).await;
+        let mut events = registry.stream_of(&host, None).await;
         events.next().await.unwrap();
         listeners.push(events);
     }

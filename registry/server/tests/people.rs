@@ -8,6 +8,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use common::{APP, chain, fresh, read, start, start_with};
+use mpkg_fleet::StreamEvent;
 use mpkg_registry::{Config, OpenError, Registry, Role};
 use reqwest::Method;
 use serde_json::json;
@@ -86,6 +87,55 @@ async fn streams_end_with_their_token() {
     let status = registry.get(&registry.admin, "/v1/status").await.ok().json();
     assert_eq!(status["listeners"], 1, "nobody else's");
     drop(other);
+}
+
+/// What is left of a host's lost connections keeps neither itself out nor anybody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_has_four_streams_and_those_are_its_newest() {
+    let registry = start().await;
+    let (phone, tablet) = (registry.host("phone").await, registry.host("tablet").await);
+    let follow = async |token: &str| {
+        let mut events = registry.stream_of(token, None).await;
+        events.next().await.expect("it begins");
+        events
+    };
+    let mut staying = vec![follow(&tablet).await];
+    let mut ending = vec![follow(&phone).await, follow(&phone).await];
+    for _ in 0..4 {
+        staying.push(follow(&phone).await);
+    }
+    for events in &mut ending {
+        assert_eq!(events.next().await, None);
+    }
+    registry.registry.sign_again().await.unwrap();
+    for events in &mut staying {
+        let (_, event) = events.next().await.expect("it goes on");
+        assert!(matches!(event, StreamEvent::Head { .. }), "{event:?}");
+    }
+    assert_eq!(registry.get(&registry.admin, "/v1/status").await.ok().json()["listeners"], 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_leave_connections_for_who_wants_to_stop_something() {
+    let registry = start_with(|config| Config { connections: 16, ..config }).await;
+    let mut streams = Vec::new();
+    for number in 0..14 {
+        let host = registry.host(&format!("host {number}")).await;
+        let mut events = registry.stream_of(&host, None).await;
+        events.next().await.expect("it begins");
+        streams.push((host, events));
+    }
+    let late = registry.host("late").await;
+    let refused = registry.get(&late, "/v1/stream").await;
+    refused.refused(503, "MPKG-P06");
+    assert!(refused.headers.contains_key("retry-after"));
+    let kill = json!({ "level": "stop", "scope": {}, "reason": "now" });
+    registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+    // Who has one already takes the place of that.
+    let (host, mut left) = streams.remove(0);
+    let mut again = registry.stream_of(&host, None).await;
+    again.next().await.expect("it begins");
+    while left.next().await.is_some() {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
