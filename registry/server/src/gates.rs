@@ -15,6 +15,7 @@ use crate::change::Change;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
 use crate::rollouts;
+use crate::routes::Kind;
 use crate::store::{Db, RolloutRow, damaged, evidence, int, telemetry, uint};
 
 /// Looks at all rollouts.
@@ -148,7 +149,8 @@ async fn look_at(registry: &Registry, id: i64) -> Result<(), Failure> {
     if same && command.is_none() {
         return Ok(());
     }
-    let mut change = Change::own(registry, "gates").await?;
+    let stops = command.as_ref().is_some_and(Command::stops);
+    let mut change = Change::own(registry, "gates", if stops { Kind::Stop } else { Kind::Change }).await?;
     let row = crate::store::rollouts::get(change.db(), id).await?.ok_or_else(|| damaged("rollout"))?;
     if row.rollout != seen.rollout {
         // Somebody did something meanwhile, and the next look sees what it led to.

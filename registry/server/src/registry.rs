@@ -23,6 +23,7 @@ use crate::intake::Intake;
 use crate::keys::Keys;
 use crate::made::Making;
 use crate::metrics::Metrics;
+use crate::routes::Kind;
 use crate::store::{OpenError, Store, people, retention};
 use crate::stream::Hub;
 use crate::{gates, intake, listeners, signing};
@@ -50,6 +51,8 @@ pub struct Registry {
     pub(crate) making: Making,
     /// Held from the beginning of a change until its events are out, so that these come in the order of commits.
     pub(crate) order: Arc<tokio::sync::Mutex<()>>,
+    /// Held as long by all but stops, which come to `order` past those that wait here.
+    pub(crate) gate: Arc<tokio::sync::Mutex<()>>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
     limiter: DefaultKeyedRateLimiter<String>,
@@ -91,6 +94,7 @@ impl Registry {
             verifying: Semaphore::new(VERIFYING),
             making: Making::default(),
             order: Arc::default(),
+            gate: Arc::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             limiter: RateLimiter::keyed(quota),
@@ -144,7 +148,7 @@ impl Registry {
 
     /// Makes several tokens, all or none: a fleet has many hosts, and each has its own.
     pub async fn make_tokens(&self, views: &[TokenView]) -> Result<Vec<String>, Failure> {
-        let mut change = Change::own(self, "operator of the machine").await?;
+        let mut change = Change::own(self, "operator of the machine", Kind::Change).await?;
         let mut made = Vec::with_capacity(views.len());
         for view in views {
             let secret = Secret::generate().map_err(|error| Failure::internal(&error))?;
@@ -234,7 +238,7 @@ impl Registry {
     }
 
     async fn first_head(&self) -> Result<(), Failure> {
-        let mut change = Change::own(self, "registry").await?;
+        let mut change = Change::own(self, "registry", Kind::Change).await?;
         signing::open(&mut change).await?;
         change.commit().await
     }

@@ -14,6 +14,7 @@ use crate::change::Change;
 use crate::clock::time;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
+use crate::routes::Kind;
 use crate::store::backup::NEW_EPOCH;
 use crate::store::documents::HEAD;
 use crate::store::{AppRow, Stored, apps, damaged, disabled, documents, kills, meta, rollouts, set_meta};
@@ -192,7 +193,7 @@ pub(crate) fn stop_notice(registry: &Registry, issued: Time, kills: Vec<Kill>) -
 
 /// Signs the head again, and states that are past half of their life; forgets what nobody asks for again.
 pub(crate) async fn again(registry: Arc<Registry>) -> Result<(), Failure> {
-    let mut change = Change::own(&registry, "registry").await?;
+    let mut change = Change::own(&registry, "registry", Kind::Change).await?;
     let half = i64::try_from(registry.config.state_lifetime.as_secs() / 2).unwrap_or(i64::MAX);
     let mut states = Vec::new();
     for stored in documents::all_newest(change.db()).await? {

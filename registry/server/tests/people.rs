@@ -326,6 +326,15 @@ async fn who_asks_too_often_waits_but_never_to_stop_something() {
     }
     let refused = refused.expect("a bound");
     refused.refused(429, "MPKG-P05");
+    let yanked = async || {
+        let path = format!("/v1/apps/{APP}/releases/1/yank");
+        registry.post(&registry.admin, &path, &json!({ "reason": "no stop" })).await.status == 429
+    };
+    let mut bounded = false;
+    for _ in 0..50 {
+        bounded = bounded || yanked().await;
+    }
+    assert!(bounded, "hiding a release stops nothing");
     assert!(refused.headers.contains_key("retry-after"));
     let kill = json!({ "level": "stop", "scope": {}, "reason": "now" });
     for _ in 0..5 {

@@ -193,6 +193,11 @@ async fn yanked_is_hidden_and_kept() {
         .post(&registry.admin, &format!("/v1/apps/{APP}/releases/1/yank"), &json!({ "reason": "bad" }))
         .await
         .ok();
+    let entries = registry.registry.verify_audit().await.unwrap().entries;
+    let again = json!({ "reason": "worse" });
+    let again = registry.post(&registry.admin, &format!("/v1/apps/{APP}/releases/1/yank"), &again).await.ok();
+    assert_eq!(again.json()["yanked"], "bad");
+    assert_eq!(registry.registry.verify_audit().await.unwrap().entries, entries, "nothing was changed");
     let host = registry.host("phone").await;
     let list = |query: &str| {
         let path = format!("/v1/apps/{APP}/releases{query}");

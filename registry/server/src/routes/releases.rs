@@ -36,7 +36,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v1/apps/{app_id}/releases/{release_seq}", ALL, get)
             .says("A release.")
             .answer::<ReleaseView>(),
-        Route::post("/v1/apps/{app_id}/releases/{release_seq}/yank", publisher, Kind::Stop, yank)
+        Route::post("/v1/apps/{app_id}/releases/{release_seq}/yank", publisher, Kind::Change, yank)
             .says("Hides a release from lists and new rollouts, and keeps it.")
             .body::<Because>()
             .answer::<ReleaseView>(),
@@ -105,7 +105,11 @@ async fn yank(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
         Begun::Before(answer) => return Ok(answer),
     };
     in_scope(change.db(), &call.caller, &app).await?;
-    releases::release(change.db(), &app, release_seq).await?.ok_or_else(|| missing(&app, release_seq))?;
+    let row = releases::release(change.db(), &app, release_seq).await?;
+    let row = row.ok_or_else(|| missing(&app, release_seq))?;
+    if row.yanked.is_some() {
+        return ok(&view(&row)?);
+    }
     releases::yank(change.db(), &app, release_seq, &because.reason).await?;
     change.audit("release.yank", &format!("{app}@{release_seq}"), &because).await?;
     let row = releases::release(change.db(), &app, release_seq).await?.ok_or(Refusal::Internal)?;
