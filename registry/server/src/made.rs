@@ -190,7 +190,8 @@ mod tests {
         let Opened { registry, .. } = Registry::open(Config::new(folder.path())).await.unwrap();
         let (there, missing) = (Hash::of(b"there"), Hash::of(b"missing"));
         for hash in [there, missing] {
-            registry.store.blobs.store(hash, &[0; 4_096]).unwrap();
+            let blobs = &registry.store.blobs;
+            blobs.store(hash, blobs.write(&[0; 4_096]).unwrap()).unwrap();
         }
         let ready = |outcome: Result<Outcome, Failure>| matches!(outcome, Ok(Outcome::Ready(_)));
         assert!(ready(registry.made(Made::Compressed(there)).await));

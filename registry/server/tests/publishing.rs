@@ -361,6 +361,37 @@ async fn bodies_that_are_too_long_or_too_slow_end() {
     assert_eq!(std::fs::read_dir(registry.folder.path().join("uploads")).unwrap().count(), 0);
 }
 
+/// A package takes as long as the disk to be written, and a kill must not wait for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_is_on_the_disk_before_its_change_begins() {
+    let registry = start().await;
+    registry.claim().await;
+    // No change begins while somebody else writes.
+    let file = format!("sqlite://{}/registry.db", registry.folder.path().display());
+    let db = sqlx::SqlitePool::connect(&file).await.unwrap();
+    let writing = db.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let package = Package::new(1);
+    let (unsigned, uploads) = (package.unsigned(), registry.folder.path().join("uploads"));
+    let is_there = || {
+        let mut files = std::fs::read_dir(&uploads).unwrap();
+        files.any(|file| std::fs::read(file.unwrap().path()).is_ok_and(|bytes| bytes == unsigned))
+    };
+    let upload = registry.upload(&registry.admin, APP, package.signed());
+    let seen = async {
+        while !is_there() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::pin!(upload);
+    tokio::select! {
+        got = &mut upload => panic!("it waits for the change: {got:?}"),
+        () = seen => {}
+    }
+    writing.rollback().await.unwrap();
+    db.close().await;
+    assert_eq!(upload.await.ok().status, 201);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_comes_again_gets_its_first_answer() {
     let registry = start().await;
