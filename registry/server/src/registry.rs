@@ -136,7 +136,7 @@ impl Registry {
 
     /// Follows the whole audit log.
     pub async fn verify_audit(&self) -> Result<AuditReport, Failure> {
-        let mut db = self.store.read.acquire().await?;
+        let (_turn, mut db) = self.store.read_long().await?;
         Ok(audit::verify(&mut db).await?)
     }
 
@@ -269,9 +269,28 @@ impl Registry {
             Ok(caller) => return Ok(caller),
             Err(asked) => asked,
         };
-        let mut db = self.store.read.acquire().await?;
+        let mut db = self.store.callers.acquire().await?;
         let caller = people::find_caller(&mut db, secret, now).await?.ok_or(Refusal::BadToken)?;
         self.callers.remember(hash, &caller, asked);
         Ok(caller)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_makes_a_request_is_found_while_all_others_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let Opened { registry, first_token } = Registry::open(Config::new(folder.path())).await.unwrap();
+        let mut reading = Vec::new();
+        for _ in 0..registry.store.read.options().get_max_connections() {
+            reading.push(registry.store.read.acquire().await.unwrap());
+        }
+        let secret = Secret::parse(&first_token.unwrap()).unwrap();
+        assert_eq!(registry.caller(&secret).await.unwrap().owner, "first admin");
+        drop(reading);
+        registry.close().await;
     }
 }

@@ -170,7 +170,7 @@ async fn plan(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
 async fn gate(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
     let row = find(&registry, &call).await?;
     registry.intake.settle().await?;
-    let mut db = registry.store.read.acquire().await?;
+    let (_turn, mut db) = registry.store.read_long().await?;
     let now = registry.time()?;
     let inputs: Option<GateInputs> = gates::inputs(&mut db, &row, now).await?;
     ok(&inputs.map(evaluate))
