@@ -108,7 +108,8 @@ pub enum Command {
         /// Why.
         reason: Text<200>,
     },
-    /// Everybody back, from any phase. In `superseded` another rollout is in charge, and the event names it.
+    /// Everybody back. One that has not begun is halted instead: nobody has anything of it, and moving people takes what
+    /// a start takes. In `superseded` another rollout is in charge, and the event names it.
     RollBack {
         /// To this release, which is earlier than the one rolled out.
         to: ReleaseRef,
@@ -255,6 +256,11 @@ impl Rollout {
         Self { app, release, baseline, salt, plan, phase: Phase::Draft, since: at, revision: 0 }
     }
 
+    /// Whether it was never started, so that nobody ever got anything of it.
+    pub fn never_began(&self) -> bool {
+        matches!(self.phase, Phase::Draft | Phase::Halted { step: None })
+    }
+
     /// What it means for the app's state document; nothing once another rollout is in charge.
     pub fn shape(&self) -> Option<Shape> {
         let at = |step: usize| self.plan.step(step).map_or(BasisPoints::NONE, |step| step.percent);
@@ -334,6 +340,10 @@ impl Rollout {
     }
 
     fn roll_back(&self, to: &ReleaseRef) -> Result<Phase, TransitionError> {
+        // One person who may not start it could otherwise send everybody somewhere with its rollback.
+        if self.never_began() {
+            return Ok(self.halt());
+        }
         if to.release_seq >= self.release.release_seq {
             let (to, release) = (to.release_seq, self.release.release_seq);
             return Err(TransitionError::NotBack { to, release });

@@ -74,7 +74,7 @@ fn what_stops_means_in_each_phase() {
     ];
     let expected = [
         // (hold, halt, roll back)
-        ["draft", "halted", "rolled_back"],
+        ["draft", "halted", "halted"],
         ["held", "halted", "rolled_back"],
         ["held", "halted", "rolled_back"],
         ["halted", "halted", "rolled_back"],
@@ -109,8 +109,9 @@ fn halted_keeps_and_rolled_back_takes() {
     let completed = after(&[Command::Start, ADVANCE, ADVANCE, Command::Complete, halt()]).shape().unwrap();
     assert_eq!((completed.release, completed.baseline), (Some(release(5)), Some(release(4))));
     assert_eq!(completed.admission, Admission::Closed);
-    // A draft that is halted cannot be started any more.
+    // A draft that is halted, or rolled back, cannot be started any more.
     let never = after(&[halt()]);
+    assert_eq!(after(&[back(2)]).phase, never.phase);
     assert_eq!(never.apply(&Command::Start, time(0)).unwrap_err().code(), "MPKG-F51");
     assert_eq!(never.apply(&Command::Resume, time(0)).unwrap_err().code(), "MPKG-F51");
 }
@@ -205,6 +206,8 @@ proptest! {
                 let (stopped, events) = rollout.apply(&stop, time(clock)).unwrap();
                 prop_assert_eq!(events.len(), 1);
                 prop_assert!(reach(&stopped) <= reach(&rollout), "a stop widens");
+                // Nobody has anything of it yet, so there is nobody to move.
+                prop_assert!(!rollout.never_began() || stopped.shape() == rollout.shape());
                 prop_assert!(stop.stops());
             }
             let Ok((next, _)) = rollout.apply(&command, time(clock)) else {

@@ -243,7 +243,7 @@ pub(crate) struct RolloutBack {
     /// Why, for people
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Text<200>,
-    /// The number or version of an earlier release [default: what everybody ran before]
+    /// The number or version of an earlier release that everybody ran [default: what everybody ran before]
     #[arg(long, value_name = "RELEASE")]
     pub(crate) to: Option<Which>,
     #[command(flatten)]

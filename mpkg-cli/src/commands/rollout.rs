@@ -29,7 +29,10 @@ pub(crate) fn run(command: RolloutCommand, printer: Printer) -> Outcome {
         RolloutCommand::Rollback(args) => {
             let remote = Remote::open(&args.connection, printer)?;
             let back = Stop::RollBack { to: args.to };
-            done("Rolled back", rollouts::stop(&remote, &args.rollout, back, &args.reason)?, printer)
+            let commanded = rollouts::stop(&remote, &args.rollout, back, &args.reason)?;
+            // What never began is halted: there is nobody to take back.
+            let never = commanded.rollout.rollout.never_began();
+            done(if never { "Halted" } else { "Rolled back" }, commanded, printer)
         }
         RolloutCommand::Resume(args) => go(&args.go, GoVerb::Resume, printer),
         RolloutCommand::Complete(args) => go(&args.go, GoVerb::Complete, printer),

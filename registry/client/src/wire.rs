@@ -422,7 +422,7 @@ pub struct Nothing {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRollback {
-    /// An earlier release; the baseline without it.
+    /// An earlier release that was everybody's when another rollout started; the baseline without it.
     pub to: Option<u64>,
     /// Why.
     #[schemars(with = "String")]

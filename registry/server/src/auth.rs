@@ -69,10 +69,10 @@ impl Caller {
         self.roles.contains(&role)
     }
 
-    /// Refuses apps outside of the scope.
-    pub(crate) fn app(&self, app: &AppId) -> Result<(), Refusal> {
+    /// Refuses apps outside of the scope: those that it does not list, and those of publishers that it does not list.
+    pub(crate) fn app(&self, app: &AppId, publisher: PublisherId) -> Result<(), Refusal> {
         if self.apps.is_empty() || self.apps.contains(app) {
-            return Ok(());
+            return self.publisher(publisher);
         }
         Err(Refusal::Scope { what: app.to_string() })
     }
@@ -139,6 +139,27 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_is_its_apps_and_its_publishers() {
+        let publisher = |seed: u8| {
+            let key = mpkg_package::SecretKey::from_seed(&[seed; 32]).public();
+            mpkg_package::Root::single(&key).publisher_id()
+        };
+        let (ours, theirs): (AppId, AppId) =
+            ("org.example.ours".parse().unwrap(), "org.example.theirs".parse().unwrap());
+        for (apps, publishers, expected) in [
+            (vec![], vec![], [true, true, true, true]),
+            (vec![&ours], vec![], [true, true, false, false]),
+            (vec![], vec![publisher(1)], [true, false, true, false]),
+            (vec![&ours], vec![publisher(1)], [true, false, false, false]),
+        ] {
+            let (apps, publishers) = (apps.into_iter().cloned().collect(), publishers.into_iter().collect());
+            let caller = Caller { apps, publishers, ..Caller::registry("test") };
+            let may = |app, seed| caller.app(app, publisher(seed)).is_ok();
+            assert_eq!([may(&ours, 1), may(&ours, 2), may(&theirs, 1), may(&theirs, 2)], expected);
+        }
+    }
 
     #[test]
     fn tokens_are_read_in_one_spelling_and_never_printed() {

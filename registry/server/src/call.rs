@@ -20,6 +20,7 @@ use crate::auth::Caller;
 use crate::change::{Begun, Change, Once, answer};
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
+use crate::routes::Kind;
 
 /// What a handler gives.
 pub(crate) type Answer = Result<Response, Failure>;
@@ -32,6 +33,7 @@ const KEY: usize = 128;
 pub(crate) struct Call {
     pub(crate) caller: Caller,
     pub(crate) headers: HeaderMap,
+    kind: Kind,
     method: Method,
     uri: Uri,
     params: Vec<(String, String)>,
@@ -45,6 +47,7 @@ impl FromRequest<Arc<Registry>> for Call {
 
     async fn from_request(mut request: Request, registry: &Arc<Registry>) -> Result<Self, Failure> {
         let caller = request.extensions_mut().remove().unwrap_or_else(|| Caller::registry("anyone"));
+        let kind = request.extensions_mut().remove().unwrap_or(Kind::Change);
         let params: RawPathParams =
             request.extract_parts().await.map_err(|error: RawPathParamsRejection| Refusal::Parameter {
                 name: "the path".into(),
@@ -56,6 +59,7 @@ impl FromRequest<Arc<Registry>> for Call {
             caller,
             params,
             headers: parts.headers,
+            kind,
             method: parts.method,
             uri: parts.uri,
             body: Mutex::new(Some(body)),
@@ -143,7 +147,7 @@ impl Call {
         let key = idempotency_key(&self.headers).ok_or(Refusal::NoKey)?;
         let path = self.uri.path_and_query().map_or("", |path| path.as_str());
         let request = Hash::of(format!("{} {path}\n{body}", self.method).as_bytes());
-        Change::asked(registry, self.caller.clone(), Once { key: key.to_owned(), request }).await
+        Change::asked(registry, self.caller.clone(), self.kind, Once { key: key.to_owned(), request }).await
     }
 
     /// Refuses when something is not at the version that was seen. `*` is no version.

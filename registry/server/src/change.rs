@@ -14,6 +14,7 @@ use crate::audit;
 use crate::auth::Caller;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
+use crate::routes::Kind;
 use crate::store::{self, Db, Tx};
 
 /// What a change is known by to the one who makes it.
@@ -33,6 +34,8 @@ pub(crate) struct Change<'a> {
     revoked: Option<String>,
     roots: Option<RootChain>,
     order: OwnedMutexGuard<()>,
+    /// Behind `order`: whoever it lets through next queues up for that after the stops which wait already.
+    gate: Option<OwnedMutexGuard<()>>,
 }
 
 /// A change that begins, or the answer to one that was made before.
@@ -52,7 +55,12 @@ pub(crate) struct Answered<'a, T> {
 }
 
 impl<'a> Change<'a> {
-    async fn start(registry: &'a Registry, caller: Caller) -> Result<Self, Failure> {
+    async fn start(registry: &'a Registry, caller: Caller, kind: Kind) -> Result<Self, Failure> {
+        // A thousand releases that are published at once are one before a kill, and not a thousand.
+        let gate = match kind {
+            Kind::Stop => None,
+            _ => Some(Arc::clone(&registry.gate).lock_owned().await),
+        };
         let order = Arc::clone(&registry.order).lock_owned().await;
         let tx = registry.store.begin().await?;
         let at = registry.time()?;
@@ -66,21 +74,23 @@ impl<'a> Change<'a> {
             revoked: None,
             roots: None,
             order,
+            gate,
         })
     }
 
     /// A change that the registry makes by itself.
-    pub(crate) async fn own(registry: &'a Registry, part: &str) -> Result<Self, Failure> {
-        Self::start(registry, Caller::registry(part)).await
+    pub(crate) async fn own(registry: &'a Registry, part: &str, kind: Kind) -> Result<Self, Failure> {
+        Self::start(registry, Caller::registry(part), kind).await
     }
 
     /// A change that somebody asks for.
     pub(crate) async fn asked(
         registry: &'a Registry,
         caller: Caller,
+        kind: Kind,
         once: Once,
     ) -> Result<Begun<'a>, Failure> {
-        let mut change = Self::start(registry, caller).await?;
+        let mut change = Self::start(registry, caller, kind).await?;
         let sql = "SELECT * FROM answers WHERE token = ? AND idempotency_key = ?";
         let query = sqlx::query(sql).bind(&change.caller.token).bind(&once.key);
         let Some(row) = query.fetch_optional(&mut *change.tx).await? else {
@@ -135,7 +145,7 @@ impl<'a> Change<'a> {
     /// In a task of its own: whoever asked may hang up at any moment, and what was committed without being told would
     /// reach hosts minutes later only.
     pub(crate) async fn commit(self) -> Result<(), Failure> {
-        let Self { registry, tx, events, revoked, roots, order, .. } = self;
+        let Self { registry, tx, events, revoked, roots, order, gate, .. } = self;
         let (hub, callers) = (Arc::clone(&registry.hub), Arc::clone(&registry.callers));
         let (kept, keys) = (Arc::clone(&registry.roots), Arc::clone(&registry.keys));
         let committed = tokio::spawn(async move {
@@ -151,6 +161,7 @@ impl<'a> Change<'a> {
                 hub.revoke(&token);
             }
             drop(order);
+            drop(gate);
             Ok(())
         });
         committed.await.map_err(|error| Failure::internal(&error))?
@@ -206,4 +217,34 @@ pub(crate) fn answer(status: StatusCode, etag: Option<&str>, body: String) -> Re
         response.headers_mut().insert(header::ETAG, etag);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{Config, Opened};
+
+    #[tokio::test]
+    async fn a_stop_overtakes_changes_that_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let Opened { registry, .. } = Registry::open(Config::new(folder.path())).await.unwrap();
+        let begin = |kind| Box::pin(Change::own(&registry, "test", kind));
+        let first = begin(Kind::Change).await.unwrap();
+        let (mut change, mut go, mut stop) = (begin(Kind::Change), begin(Kind::Go), begin(Kind::Stop));
+        for waiting in [&mut change, &mut go, &mut stop] {
+            assert!(waiting.now_or_never().is_none());
+        }
+        first.commit().await.unwrap();
+        // Nobody asks for the others meanwhile: if it were one's turn before the stop, that would wait for ever.
+        let stop = tokio::time::timeout(Duration::from_secs(60), stop).await.expect("its turn").unwrap();
+        assert!((&mut change).now_or_never().is_none());
+        stop.commit().await.unwrap();
+        change.await.unwrap().commit().await.unwrap();
+        go.await.unwrap().commit().await.unwrap();
+        registry.close().await;
+    }
 }

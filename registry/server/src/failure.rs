@@ -9,6 +9,9 @@ use thiserror::Error;
 
 use crate::rules;
 
+/// Seconds after which somebody may have left the stream.
+const SEAT_S: u64 = 5;
+
 /// A rule of the registry itself that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -36,6 +39,9 @@ pub enum Refusal {
         /// Seconds to wait.
         seconds: u64,
     },
+    /// No room for a stream.
+    #[error("other streams have all the places that there are; try again in {} s", SEAT_S)]
+    NoSeat,
     /// Too long.
     #[error("the body has more than {limit} bytes")]
     TooLarge {
@@ -121,6 +127,14 @@ pub enum Refusal {
         /// `pending`, `rejected` or `yanked`.
         state: String,
     },
+    /// Nobody is sent back to it.
+    #[error("release {release_seq} was never everybody's, or is not approved; {}", instead_of(instead))]
+    NoWayBack {
+        /// Which one.
+        release_seq: u64,
+        /// Those that everybody may be sent back to, the newest first.
+        instead: Vec<u64>,
+    },
     /// Decided already.
     #[error("the release is {state}; a review is decided once")]
     Reviewed {
@@ -175,6 +189,14 @@ pub enum Refusal {
     Internal,
 }
 
+fn instead_of(releases: &[u64]) -> String {
+    if releases.is_empty() {
+        return "there is nothing to go back to, so halt the rollout".into();
+    }
+    let names: Vec<_> = releases.iter().map(u64::to_string).collect();
+    format!("a rollback of this rollout leads to {}", names.join(" or "))
+}
+
 impl Refusal {
     /// The rule's code.
     pub fn code(&self) -> &'static str {
@@ -188,6 +210,7 @@ impl Refusal {
             Self::Role { .. } => ("MPKG-P03", StatusCode::FORBIDDEN),
             Self::Scope { .. } => ("MPKG-P04", StatusCode::FORBIDDEN),
             Self::TooMany { .. } => ("MPKG-P05", StatusCode::TOO_MANY_REQUESTS),
+            Self::NoSeat => ("MPKG-P06", StatusCode::SERVICE_UNAVAILABLE),
             Self::TooLarge { .. } => ("MPKG-P10", StatusCode::PAYLOAD_TOO_LARGE),
             Self::Body(_) => ("MPKG-P11", StatusCode::BAD_REQUEST),
             Self::Parameter { .. } => ("MPKG-P12", StatusCode::BAD_REQUEST),
@@ -214,6 +237,7 @@ impl Refusal {
             Self::NotDisabled { .. } => ("MPKG-P45", StatusCode::NOT_FOUND),
             Self::NoSuchToken => ("MPKG-P43", StatusCode::NOT_FOUND),
             Self::NoEvidence => ("MPKG-P44", StatusCode::NOT_FOUND),
+            Self::NoWayBack { .. } => ("MPKG-P46", StatusCode::CONFLICT),
             Self::Stopping => ("MPKG-P50", StatusCode::SERVICE_UNAVAILABLE),
             Self::Storage => ("MPKG-P51", StatusCode::INTERNAL_SERVER_ERROR),
             Self::Internal => ("MPKG-P52", StatusCode::INTERNAL_SERVER_ERROR),
@@ -263,6 +287,7 @@ impl From<Refusal> for Failure {
         let (code, status) = refusal.row();
         let retry_after = match &refusal {
             Refusal::TooMany { seconds } => Some(*seconds),
+            Refusal::NoSeat => Some(SEAT_S),
             Refusal::Stopping => Some(1),
             Refusal::Making => Some(5),
             _ => None,
@@ -358,6 +383,7 @@ mod tests {
             Refusal::Role { needed: text() },
             Refusal::Scope { what: text() },
             Refusal::TooMany { seconds: 1 },
+            Refusal::NoSeat,
             Refusal::TooLarge { limit: 1 },
             Refusal::Body(text()),
             Refusal::Parameter { name: text(), reason: text() },
@@ -375,6 +401,7 @@ mod tests {
             Refusal::NoRelease { app: app.clone(), release: text() },
             Refusal::NotDisabled { app, sha256: Hash([0; 32]) },
             Refusal::NotReleasable { release_seq: 1, state: text() },
+            Refusal::NoWayBack { release_seq: 1, instead: vec![] },
             Refusal::Reviewed { state: text() },
             Refusal::NoDelta { from: Hash([0; 32]) },
             Refusal::Making,

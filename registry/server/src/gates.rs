@@ -15,7 +15,8 @@ use crate::change::Change;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
 use crate::rollouts;
-use crate::store::{Db, RolloutRow, damaged, evidence, int, telemetry, uint};
+use crate::routes::Kind;
+use crate::store::{Db, RolloutRow, damaged, evidence, telemetry, uint};
 
 /// Looks at all rollouts.
 pub(crate) async fn look(registry: Arc<Registry>) -> Result<(), Failure> {
@@ -148,7 +149,8 @@ async fn look_at(registry: &Registry, id: i64) -> Result<(), Failure> {
     if same && command.is_none() {
         return Ok(());
     }
-    let mut change = Change::own(registry, "gates").await?;
+    let stops = command.as_ref().is_some_and(Command::stops);
+    let mut change = Change::own(registry, "gates", if stops { Kind::Stop } else { Kind::Change }).await?;
     let row = crate::store::rollouts::get(change.db(), id).await?.ok_or_else(|| damaged("rollout"))?;
     if row.rollout != seen.rollout {
         // Somebody did something meanwhile, and the next look sees what it led to.
@@ -170,13 +172,17 @@ async fn look_at(registry: &Registry, id: i64) -> Result<(), Failure> {
     change.commit().await
 }
 
-/// Devices that reported a release since a time.
+/// Devices that reported an app since a time, each once with each release.
 pub(crate) async fn devices(
     db: &mut Db,
     app: &str,
-    release_seq: u64,
     since: i64,
-) -> Result<Vec<String>, Failure> {
-    let sql = "SELECT DISTINCT device FROM counters WHERE app = ? AND release_seq = ? AND at >= ?";
-    Ok(sqlx::query_scalar(sql).bind(app).bind(int(release_seq)).bind(since).fetch_all(db).await?)
+    mut found: impl FnMut(u64, String),
+) -> Result<(), Failure> {
+    let sql = "SELECT DISTINCT device, release_seq FROM counters WHERE app = ? AND at >= ?";
+    let mut rows = sqlx::query(sql).bind(app).bind(since).fetch(db);
+    while let Some(row) = rows.try_next().await? {
+        found(uint(row.try_get("release_seq")?), row.try_get("device")?);
+    }
+    Ok(())
 }

@@ -32,6 +32,7 @@ use crate::linger::{Linger, Watched};
 use crate::listeners::{Listener, catch_up};
 use crate::registry::Registry;
 use crate::routes::{Kind, Route, routes};
+use crate::seats::Seat;
 
 /// Bytes of a connection's buffers, which bound its headers too.
 const BUFFER: usize = 8 << 10;
@@ -97,12 +98,12 @@ async fn accept(registry: Arc<Registry>, listener: TcpListener, stop: Cancellati
 }
 
 /// In a response: its connection is that of a listener from now on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Follow {
     /// The head that the listener knows.
     pub(crate) known: Option<Position>,
-    /// The token that it ends with.
-    pub(crate) token: Arc<str>,
+    /// Its place, and the token that it ends with.
+    pub(crate) seat: Arc<Seat>,
     /// When that is, as far as is known.
     pub(crate) expires: Option<i64>,
 }
@@ -244,6 +245,7 @@ async fn admit(guard: &Guard, request: &mut Request) -> Result<(), Failure> {
         }
         request.extensions_mut().insert(caller);
     }
+    request.extensions_mut().insert(*kind);
     if matches!(kind, Kind::Change | Kind::Go | Kind::Stop) && idempotency_key(request.headers()).is_none() {
         return Err(Refusal::NoKey.into());
     }
@@ -251,4 +253,43 @@ async fn admit(guard: &Guard, request: &mut Request) -> Result<(), Failure> {
         return Err(Refusal::NoMatch.into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::change::Change;
+    use crate::{Config, Opened};
+
+    /// What a route is says in which order its changes are made.
+    #[tokio::test]
+    async fn a_kill_overtakes_requests_that_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = Registry::open(Config::new(folder.path())).await.unwrap();
+        let Opened { registry, first_token } = opened;
+        let (token, app) = (first_token.unwrap(), TowerToHyperService::new(router(&registry)));
+        let send = |path: &str, key: &str, body: &'static str| {
+            let request = axum::http::Request::post(path).header("authorization", format!("Bearer {token}"));
+            Box::pin(app.call(request.header("idempotency-key", key).body(Body::from(body)).unwrap()))
+        };
+        let kill = r#"{ "level": "warn", "scope": {}, "reason": "now" }"#;
+        // From then on it is known whose token it is.
+        assert_eq!(send("/v1/kills", "first", kill).await.unwrap().status(), 201);
+
+        let before = Change::own(&registry, "test", Kind::Change).await.unwrap();
+        let mut change = send("/v1/tokens", "change", r#"{ "owner": "x", "roles": ["host"] }"#);
+        let mut kill = send("/v1/kills", "second", kill);
+        for waiting in [&mut change, &mut kill] {
+            assert!(waiting.now_or_never().is_none());
+        }
+        before.commit().await.unwrap();
+        assert!(registry.gate.try_lock().is_err(), "it is the change's, which nobody asks for now");
+        let killed = tokio::time::timeout(Duration::from_secs(60), kill).await.expect("its turn");
+        assert_eq!(killed.unwrap().status(), 201);
+        assert_eq!(change.await.unwrap().status(), 201);
+        registry.close().await;
+    }
 }

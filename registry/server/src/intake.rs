@@ -180,8 +180,8 @@ impl Writer {
         for it in waiting {
             let device = it.caller.owner.as_str();
             let counts = it.batch.reports.iter().filter(|report| {
-                let about = known.contains(&(report.app.as_str(), int(report.release_seq)))
-                    && it.caller.app(&report.app).is_ok();
+                let whose = known.get(&(report.app.as_str(), int(report.release_seq)));
+                let about = whose.is_some_and(|publisher| it.caller.app(&report.app, *publisher).is_ok());
                 let counts = about && boots.admit(now, device, report);
                 dropped += u64::from(about && !counts);
                 counts

@@ -32,6 +32,7 @@ mod registry;
 mod rollouts;
 mod routes;
 pub mod rules;
+mod seats;
 mod signing;
 mod store;
 mod stream;

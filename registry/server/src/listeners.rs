@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::http::Follow;
+use crate::seats::Seat;
 use crate::stream::Hub;
 
 /// Sockets that are written to before others on this thread have their turn.
@@ -27,7 +28,7 @@ pub(crate) struct Listener {
     socket: TcpStream,
     /// The number of the event that it gets next.
     pub(crate) next: u64,
-    pub(crate) token: Arc<str>,
+    pub(crate) seat: Arc<Seat>,
     expires: Option<i64>,
     _place: OwnedSemaphorePermit,
     _counted: TaskTrackerToken,
@@ -41,8 +42,8 @@ impl Listener {
         follow: Follow,
         place: OwnedSemaphorePermit,
     ) -> Self {
-        let Follow { token, expires, .. } = follow;
-        Self { socket, next, token, expires, _place: place, _counted: hub.streams.token() }
+        let Follow { seat, expires, .. } = follow;
+        Self { socket, next, seat, expires, _place: place, _counted: hub.streams.token() }
     }
 
     /// Whether its token counts, and the other side is still there as far as is known. What it says is of no interest.
@@ -69,9 +70,10 @@ pub(crate) async fn catch_up(
     loop {
         while let Some(mut event) = missed.pop_front() {
             while event.has_remaining() {
-                let written = tokio::time::timeout(patience, listener.socket.write(&event)).await;
+                let write = tokio::time::timeout(patience, listener.socket.write(&event));
+                let written = listener.seat.ended.run_until_cancelled(write).await;
                 match written {
-                    Ok(Ok(written)) if written > 0 => event.advance(written),
+                    Some(Ok(Ok(written))) if written > 0 => event.advance(written),
                     _ => return,
                 }
             }

@@ -18,7 +18,7 @@ use crate::store::{Blobs, Made, releases};
 const LEVEL: i32 = 9;
 /// 8 MiB, which is what `Content-Encoding: zstd` may ask of whoever reads it (RFC 9659).
 const WINDOW_LOG: u32 = 23;
-/// Requests that wait for something to be made, each with a connection.
+/// Things that somebody waits for, or waited for when they were begun.
 const WAITING: usize = 256;
 /// How long one of them waits.
 const WAIT: Duration = Duration::from_secs(20);
@@ -29,7 +29,7 @@ const APART: i64 = 8;
 pub(crate) struct Making {
     /// One thing at a time.
     turn: Semaphore,
-    waiting: Semaphore,
+    waiting: Arc<Semaphore>,
 }
 
 /// A file to send.
@@ -51,7 +51,7 @@ pub(crate) enum Outcome {
 
 impl Default for Making {
     fn default() -> Self {
-        Self { turn: Semaphore::new(1), waiting: Semaphore::new(WAITING) }
+        Self { turn: Semaphore::new(1), waiting: Arc::new(Semaphore::new(WAITING)) }
     }
 }
 
@@ -125,10 +125,16 @@ impl Registry {
         if let Some(outcome) = open(blobs, made).await? {
             return Ok(outcome);
         }
-        let Ok(_place) = self.making.waiting.try_acquire() else { return Ok(Outcome::Later) };
-        // In a task of its own: whoever asked may hang up, and what is half made would be made again and again.
+        let waiting = Arc::clone(&self.making.waiting);
+        let Ok(place) = waiting.try_acquire_owned() else { return Ok(Outcome::Later) };
+        // In a task of its own: whoever asked may hang up, and what is half made would be made again and again. The
+        // place is the task's, or those who hang up would leave tasks without end.
         let registry = Arc::clone(self);
-        let making = self.tasks.spawn(async move { registry.make(made).await });
+        let making = self.tasks.spawn(async move {
+            let made = registry.make(made).await;
+            drop(place);
+            made
+        });
         match tokio::time::timeout(WAIT, making).await {
             Ok(ended) => ended.map_err(|error| Failure::internal(&error))??,
             Err(_) => return Ok(Outcome::Later),
@@ -190,7 +196,8 @@ mod tests {
         let Opened { registry, .. } = Registry::open(Config::new(folder.path())).await.unwrap();
         let (there, missing) = (Hash::of(b"there"), Hash::of(b"missing"));
         for hash in [there, missing] {
-            registry.store.blobs.store(hash, &[0; 4_096]).unwrap();
+            let blobs = &registry.store.blobs;
+            blobs.store(hash, blobs.write(&[0; 4_096]).unwrap()).unwrap();
         }
         let ready = |outcome: Result<Outcome, Failure>| matches!(outcome, Ok(Outcome::Ready(_)));
         assert!(ready(registry.made(Made::Compressed(there)).await));
@@ -199,7 +206,21 @@ mod tests {
         assert!(matches!(later, Ok(Outcome::Later)));
         assert!(ready(registry.made(Made::Compressed(there)).await));
         drop(places);
+        // Who hangs up leaves a task, which has the place until it ends.
+        let turn = registry.making.turn.acquire().await.unwrap();
+        let asked = Arc::clone(&registry);
+        let asked = tokio::spawn(async move { asked.made(Made::Compressed(missing)).await.map(|_| ()) });
+        while registry.making.waiting.available_permits() == WAITING {
+            tokio::task::yield_now().await;
+        }
+        asked.abort();
+        assert!(asked.await.unwrap_err().is_cancelled());
+        assert_eq!(registry.making.waiting.available_permits(), WAITING - 1);
+        drop(turn);
         assert!(ready(registry.made(Made::Compressed(missing)).await));
+        while registry.making.waiting.available_permits() < WAITING {
+            tokio::task::yield_now().await;
+        }
         registry.close().await;
         let stopped = registry.made(Made::Compressed(Hash::of(b"stopped"))).await;
         assert!(stopped.is_err_and(|failure| failure.code == "MPKG-P50"));

@@ -15,7 +15,8 @@ use crate::change::Begun;
 use crate::failure::{Failure, Refusal};
 use crate::keys::continues;
 use crate::registry::Registry;
-use crate::store::{ReleaseRow, apps, releases, to_json};
+use crate::routes::apps::in_scope;
+use crate::store::{Blobs, ReleaseRow, apps, releases, to_json};
 use mpkg_registry_client::wire::Review;
 
 /// Bytes that go to the disk at once: connections hand out a few KiB at a time.
@@ -47,23 +48,29 @@ async fn receive(registry: &Registry, call: &mut Call) -> Result<(NamedTempFile,
     }
 }
 
-/// Section 4 of the format: root chain, signatures, digest, container, manifest, component, grant.
-fn check(mut file: NamedTempFile, trust: &Trust) -> Result<Verified, Failure> {
+/// Section 4 of the format: root chain, signatures, digest, container, manifest, component, grant. What is verified is
+/// then in a file of its own, on the disk: a change that wrote it would have everybody wait who wants to stop something.
+fn check(
+    mut file: NamedTempFile,
+    trust: &Trust,
+    blobs: &Blobs,
+) -> Result<(Verified, NamedTempFile), Failure> {
     // Room for the largest there may be: so much comes from the system and goes back to it when it is done with, and
     // what is not touched costs nothing. Smaller pieces stay with the allocator, one for each thread that ever verified
     // something.
     let mut bytes = Vec::with_capacity(limits::SIGNED);
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
-    Ok(verify(bytes, trust)?)
+    drop(file);
+    let verified = verify(bytes, trust)?;
+    let package = blobs.write(verified.package())?;
+    Ok((verified, package))
 }
 
 pub(crate) async fn publish(registry: &Arc<Registry>, mut call: Call) -> Answer {
     let app_id: AppId = call.param("app_id")?;
-    call.caller.app(&app_id)?;
     let mut db = registry.store.read.acquire().await?;
-    let app = apps::app(&mut db, &app_id).await?.ok_or_else(|| Refusal::NoApp(app_id.clone()))?;
-    call.caller.publisher(app.publisher)?;
+    let app = in_scope(&mut db, &call.caller, &app_id).await?;
     let publisher =
         apps::publisher(&mut db, app.publisher).await?.ok_or(Refusal::NoPublisher(app.publisher))?;
     drop(db);
@@ -71,9 +78,9 @@ pub(crate) async fn publish(registry: &Arc<Registry>, mut call: Call) -> Answer 
     let (file, body) = receive(registry, &mut call).await?;
     // Verifying takes the whole package into memory, so few do it at once; they wait with a file, not with memory.
     let place = registry.verifying.acquire().await.map_err(|_| Refusal::Stopping)?;
-    let trust = Trust::chain(&publisher.chain);
-    let verified = tokio::task::spawn_blocking(move || check(file, &trust));
-    let verified = verified.await.map_err(|error| Failure::internal(&error))??;
+    let (trust, blobs) = (Trust::chain(&publisher.chain), registry.store.blobs.clone());
+    let verified = tokio::task::spawn_blocking(move || check(file, &trust, &blobs));
+    let (verified, package) = verified.await.map_err(|error| Failure::internal(&error))??;
     if verified.statement().app_id != app_id.as_str() {
         let reason = format!("the package is of {}", verified.statement().app_id);
         return Err(Refusal::Parameter { name: "app_id".into(), reason }.into());
@@ -103,6 +110,7 @@ pub(crate) async fn publish(registry: &Arc<Registry>, mut call: Call) -> Answer 
     let manifest = verified.manifest();
     let row = ReleaseRow {
         app: app_id,
+        publisher: app.publisher,
         release: ReleaseRef {
             package: verified.digest(),
             release_seq,
@@ -129,11 +137,10 @@ pub(crate) async fn publish(registry: &Arc<Registry>, mut call: Call) -> Answer 
 
     // The file is durable before the row that names it is: a crash in between leaves a file that nothing names, which
     // the next start removes, and never a release without its package.
-    let (package, _) = verified.into_parts();
     let blobs = registry.store.blobs.clone();
-    let stored = tokio::task::spawn_blocking(move || blobs.store(hash, &package));
+    let stored = tokio::task::spawn_blocking(move || blobs.store(hash, package));
     stored.await.map_err(|error| Failure::internal(&error))??;
-    drop(place);
+    drop((verified, place));
     let view = crate::routes::releases::view(&row)?;
     let answer = change.done(StatusCode::CREATED, &view).await?;
     registry.prepare(row.app, release_seq, hash);

@@ -23,6 +23,7 @@ use crate::intake::Intake;
 use crate::keys::Keys;
 use crate::made::Making;
 use crate::metrics::Metrics;
+use crate::routes::Kind;
 use crate::store::{OpenError, Store, people, retention};
 use crate::stream::Hub;
 use crate::{gates, intake, listeners, signing};
@@ -50,6 +51,8 @@ pub struct Registry {
     pub(crate) making: Making,
     /// Held from the beginning of a change until its events are out, so that these come in the order of commits.
     pub(crate) order: Arc<tokio::sync::Mutex<()>>,
+    /// Held as long by all but stops, which come to `order` past those that wait here.
+    pub(crate) gate: Arc<tokio::sync::Mutex<()>>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
     limiter: DefaultKeyedRateLimiter<String>,
@@ -84,13 +87,14 @@ impl Registry {
             store,
             keys: Arc::new(keys),
             roots: Arc::new(RwLock::new(roots)),
-            hub: Arc::new(Hub::new()),
+            hub: Arc::new(Hub::new(config.connections)),
             intake,
             callers: Arc::default(),
             metrics: Metrics::default(),
             verifying: Semaphore::new(VERIFYING),
             making: Making::default(),
             order: Arc::default(),
+            gate: Arc::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             limiter: RateLimiter::keyed(quota),
@@ -132,7 +136,7 @@ impl Registry {
 
     /// Follows the whole audit log.
     pub async fn verify_audit(&self) -> Result<AuditReport, Failure> {
-        let mut db = self.store.read.acquire().await?;
+        let (_turn, mut db) = self.store.read_long().await?;
         Ok(audit::verify(&mut db).await?)
     }
 
@@ -144,7 +148,7 @@ impl Registry {
 
     /// Makes several tokens, all or none: a fleet has many hosts, and each has its own.
     pub async fn make_tokens(&self, views: &[TokenView]) -> Result<Vec<String>, Failure> {
-        let mut change = Change::own(self, "operator of the machine").await?;
+        let mut change = Change::own(self, "operator of the machine", Kind::Change).await?;
         let mut made = Vec::with_capacity(views.len());
         for view in views {
             let secret = Secret::generate().map_err(|error| Failure::internal(&error))?;
@@ -234,7 +238,7 @@ impl Registry {
     }
 
     async fn first_head(&self) -> Result<(), Failure> {
-        let mut change = Change::own(self, "registry").await?;
+        let mut change = Change::own(self, "registry", Kind::Change).await?;
         signing::open(&mut change).await?;
         change.commit().await
     }
@@ -265,9 +269,28 @@ impl Registry {
             Ok(caller) => return Ok(caller),
             Err(asked) => asked,
         };
-        let mut db = self.store.read.acquire().await?;
+        let mut db = self.store.callers.acquire().await?;
         let caller = people::find_caller(&mut db, secret, now).await?.ok_or(Refusal::BadToken)?;
         self.callers.remember(hash, &caller, asked);
         Ok(caller)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_makes_a_request_is_found_while_all_others_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let Opened { registry, first_token } = Registry::open(Config::new(folder.path())).await.unwrap();
+        let mut reading = Vec::new();
+        for _ in 0..registry.store.read.options().get_max_connections() {
+            reading.push(registry.store.read.acquire().await.unwrap());
+        }
+        let secret = Secret::parse(&first_token.unwrap()).unwrap();
+        assert_eq!(registry.caller(&secret).await.unwrap().owner, "first admin");
+        drop(reading);
+        registry.close().await;
     }
 }

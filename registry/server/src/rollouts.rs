@@ -3,6 +3,7 @@
 use mpkg_fleet::{Command, Event, Phase, Position, ReleaseRef, Rollout, Verb, change_hash};
 use mpkg_manifest::AppId;
 use mpkg_package::Hash;
+use mpkg_registry_client::wire::Review;
 
 use crate::change::Change;
 use crate::failure::{Failure, Refusal};
@@ -46,6 +47,39 @@ pub(crate) async fn runnable(db: &mut Db, app: &AppId, release: &ReleaseRef) -> 
         (false, false) => return Ok(()),
     };
     Err(Refusal::NotReleasable { release_seq: release.release_seq, state: state.into() }.into())
+}
+
+/// Releases that a refusal names.
+const NAMED: usize = 16;
+
+/// The release that a rollback to `release_seq` leads to: one that was everybody's when another rollout started. A stop
+/// takes one person, and whatever nobody ran or approved takes a rollout with all that it asks for.
+pub(crate) async fn way_back(
+    db: &mut Db,
+    rollout: &Rollout,
+    release_seq: u64,
+) -> Result<ReleaseRef, Failure> {
+    let app = &rollout.app;
+    let missing = || Refusal::NoRelease { app: app.clone(), release: release_seq.to_string() };
+    let found = releases::release(db, app, release_seq).await?.ok_or_else(missing)?;
+    // The rollout itself says that this is none.
+    if release_seq >= rollout.release.release_seq {
+        return Ok(found.release);
+    }
+    let mut ran = rollouts::baselines(db, app).await?;
+    if found.review == Review::Approved && ran.contains(&found.release) {
+        return Ok(found.release);
+    }
+    ran.retain(|release| release.release_seq < rollout.release.release_seq);
+    let mut instead = Vec::new();
+    for release in ran.iter().take(NAMED) {
+        let row = releases::release(db, app, release.release_seq).await?;
+        let approved = row.is_some_and(|row| row.review == Review::Approved);
+        if approved && runnable(db, app, release).await.is_ok() {
+            instead.push(release.release_seq);
+        }
+    }
+    Err(Refusal::NoWayBack { release_seq, instead }.into())
 }
 
 /// Who has to agree to a command, checked.
@@ -96,7 +130,7 @@ pub(crate) async fn command(
         row.started = Some(change.at.unix());
     }
     rollouts::update(change.db(), &row).await?;
-    let takes_over = matches!(row.rollout.phase, Phase::Running { .. } | Phase::RolledBack { .. });
+    let takes_over = matches!(row.rollout.phase, Phase::Running { .. });
     if app.in_charge != Some(row.id) && takes_over {
         if let Some(other) = app.in_charge {
             supersede(change, other, row.rollout.release.release_seq).await?;

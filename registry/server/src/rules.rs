@@ -39,6 +39,13 @@ pub const RULES: &[Rule] = &[
         "Wait as long as `Retry-After` says.",
     ),
     rule(
+        "MPKG-P06",
+        "Streams leave connections for other requests",
+        "With every connection taken by a stream, nobody would get through to stop anything. A token has four streams: its \
+         oldest ends when it asks for a fifth.",
+        "Try again in a moment; if it stays so, raise `connections`, and give each host a token of its own.",
+    ),
+    rule(
         "MPKG-P10",
         "Bodies are of bounded length",
         "A body without end fills the disk or the memory.",
@@ -189,6 +196,12 @@ pub const RULES: &[Rule] = &[
         "The package is disabled",
         "Letting go on what was never stopped must not look as if it had worked.",
         "Look at the app's limits.",
+    ),
+    rule(
+        "MPKG-P46",
+        "A rollback leads to what was everybody's",
+        "A stop takes one person: with a target that nobody ever ran or approved, it would be a start without the others.",
+        "Name a release that the message lists, or none for what everybody ran before; to go elsewhere, start a rollout.",
     ),
     rule("MPKG-P50", "The registry is ready", "It is starting or stopping.", "Try again in a moment."),
     rule(

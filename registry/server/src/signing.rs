@@ -15,6 +15,7 @@ use crate::change::Change;
 use crate::clock::time;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
+use crate::routes::Kind;
 use crate::store::backup::NEW_EPOCH;
 use crate::store::documents::HEAD;
 use crate::store::{AppRow, Stored, apps, damaged, disabled, documents, kills, meta, rollouts, set_meta};
@@ -252,7 +253,7 @@ pub(crate) async fn again(registry: Arc<Registry>) -> Result<(), Failure> {
     let mut aging = aging(&registry).await?.into_iter();
     loop {
         let part: Vec<_> = aging.by_ref().take(TOGETHER).collect();
-        let mut change = Change::own(&registry, "registry").await?;
+        let mut change = Change::own(&registry, "registry", Kind::Change).await?;
         let mut states = Vec::with_capacity(part.len());
         for id in &part {
             if let Some(app) = apps::app(change.db(), id).await? {

@@ -4,7 +4,7 @@
 //! reads too slowly loses its place in the ring, not the registry's memory: it is told the newest head and fetches.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use mpkg_fleet::{Position, StreamEvent};
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::listeners::Listener;
+use crate::seats::{Seat, Seats};
 
 /// Events that a slow reader may be behind, and that one who comes back is given.
 const RING: usize = 256;
@@ -24,6 +25,7 @@ pub(crate) struct Hub {
     pub(crate) news: Notify,
     /// Everybody who listens, wherever the socket is at the moment.
     pub(crate) streams: TaskTracker,
+    seats: Arc<Seats>,
 }
 
 struct Event {
@@ -43,9 +45,10 @@ struct Inner {
     from: Option<Position>,
     /// Those that have been sent everything, and wait for the sender to take them over.
     joined: Vec<Listener>,
-    /// Tokens that were revoked, and whether the sender knows of all of them.
+    /// Tokens that were revoked.
     revoked: HashSet<String>,
-    revoking: bool,
+    /// Whether the sender still has some whose token was revoked or whose place another one has.
+    leaving: bool,
     /// When it is time for a heartbeat: what time it is.
     beat: Option<i64>,
 }
@@ -72,7 +75,8 @@ fn encode(event: &StreamEvent) -> Bytes {
 }
 
 impl Hub {
-    pub(crate) fn new() -> Self {
+    /// For a registry that has so many connections.
+    pub(crate) fn new(connections: usize) -> Self {
         let inner = Inner {
             open: true,
             at: Position::default(),
@@ -82,10 +86,11 @@ impl Hub {
             from: None,
             joined: Vec::new(),
             revoked: HashSet::new(),
-            revoking: false,
+            leaving: false,
             beat: None,
         };
-        Self { inner: Mutex::new(inner), news: Notify::new(), streams: TaskTracker::new() }
+        let seats = Arc::new(Seats::new(connections));
+        Self { inner: Mutex::new(inner), news: Notify::new(), streams: TaskTracker::new(), seats }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -122,9 +127,19 @@ impl Hub {
     pub(crate) fn revoke(&self, token: &str) {
         let mut inner = self.lock();
         inner.revoked.insert(token.to_owned());
-        inner.revoking = true;
+        inner.leaving = true;
         drop(inner);
         self.news.notify_one();
+    }
+
+    /// A place for a stream of a token, whose oldest ends if it has too many. None if others have all of them.
+    pub(crate) fn seat(&self, token: &str) -> Option<Seat> {
+        let (seat, for_another) = self.seats.take(token)?;
+        if for_another {
+            self.lock().leaving = true;
+            self.news.notify_one();
+        }
+        Some(seat)
     }
 
     /// Ends all streams, once they have sent what was published.
@@ -157,7 +172,7 @@ impl Hub {
             listener.next = next;
             return Some((listener, missed));
         }
-        if inner.open && !inner.revoked.contains(&*listener.token) {
+        if inner.open && !inner.leaves(&listener) {
             inner.joined.push(listener);
         }
         None
@@ -171,12 +186,12 @@ impl Hub {
                 part.push(listener);
             }
         }
-        let revoking = std::mem::take(&mut inner.revoking);
+        let leaving = std::mem::take(&mut inner.leaving);
         let now = inner.beat.take();
         for part in parts {
             part.retain(|listener| {
-                let revoked = revoking && inner.revoked.contains(&*listener.token);
-                !revoked && now.is_none_or(|now| listener.is_there(now))
+                let leaves = leaving && inner.leaves(listener);
+                !leaves && now.is_none_or(|now| listener.is_there(now))
             });
         }
         let beat = now.map(|_| encode(&StreamEvent::Heartbeat { at: inner.at }));
@@ -185,6 +200,10 @@ impl Hub {
 }
 
 impl Inner {
+    fn leaves(&self, listener: &Listener) -> bool {
+        listener.seat.ended.is_cancelled() || self.revoked.contains(&*listener.seat.token)
+    }
+
     fn push(&mut self, event: &StreamEvent, bytes: Bytes) {
         let mut head = None;
         if let StreamEvent::Head { prev, at, .. } = event {
@@ -259,7 +278,7 @@ mod tests {
 
     #[test]
     fn who_comes_back_gets_what_it_missed_stops_included() {
-        let hub = Hub::new();
+        let hub = Hub::new(16);
         for seq in 1..=3 {
             hub.publish(&[head(seq)]);
         }
@@ -278,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_ring_is_bounded_and_knows_where_it_begins() {
-        let hub = Hub::new();
+        let hub = Hub::new(16);
         for seq in 1..=RING as u64 + 10 {
             hub.publish(&[head(seq)]);
         }
@@ -301,7 +320,7 @@ mod tests {
 
     #[test]
     fn numbers_go_on_where_the_last_ones_ended() {
-        let hub = Hub::new();
+        let hub = Hub::new(16);
         let (_, mut next) = hub.begin(None);
         let mut got = 0;
         for seq in 1..=3 * RING as u64 {

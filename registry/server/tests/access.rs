@@ -102,7 +102,7 @@ fn every_route_stands_in_the_table_and_the_other_way_round() {
 /// What stops takes no version, and whatever changes something takes a key.
 #[test]
 fn stops_are_stops() {
-    let stops = ["hold", "halt", "rollback", "revoke", "yank", "floor", "disable"];
+    let stops = ["hold", "halt", "rollback", "revoke", "floor", "disable"];
     let goes = ["start", "advance", "resume", "complete", "lift", "enable"];
     for route in routes() {
         let verb = route.path.rsplit('/').next().unwrap();

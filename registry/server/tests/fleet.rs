@@ -101,6 +101,76 @@ async fn stops_need_no_version_and_are_never_refused() {
     assert_eq!(registry.state().await.release.unwrap().release_seq, 3);
 }
 
+/// One person who may not start a rollout must not move everybody with the rollback of a draft.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rollback_of_what_never_began_moves_nobody() {
+    let approvals = ApprovalPolicy { start: 2, ..ApprovalPolicy::default() };
+    let registry = start().await;
+    ready(&registry).await;
+    let rollouts = format!("/v1/apps/{APP}/rollouts");
+    let old = registry.post(&registry.admin, &rollouts, &json!({ "release_seq": 2 })).await.ok();
+    registry.publish(4).await;
+    registry.everywhere(3).await;
+    let registry = registry.restart_with(|config| Config { approvals, review: true, ..config }).await;
+    registry.publish(5).await;
+    let releaser = registry.token(Role::Releaser).await;
+    let new = registry.post(&releaser, &rollouts, &json!({ "release_seq": 4 })).await.ok();
+    let before = registry.head().await;
+    for draft in [old.json(), new.json()] {
+        let path = format!("/v1/rollouts/{}/rollback", draft["id"]);
+        // Whatever it names, and again: it is a stop, so it is done, as far as there is something to stop.
+        for (to, event) in [(Some(2), "moved"), (Some(5), "already"), (Some(9), "already"), (None, "already")]
+        {
+            let back = json!({ "to": to, "reason": "a go in disguise" });
+            let got = registry.post(&releaser, &path, &back).await.ok().json();
+            assert_eq!(got["events"][0]["event"], event, "{to:?}");
+            assert_eq!(got["rollout"]["rollout"]["phase"], json!({ "phase": "halted", "step": null }));
+        }
+    }
+    assert_eq!(registry.head().await, before);
+    assert_eq!(registry.state().await.baseline.unwrap().release_seq, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_leads_to_what_was_everybodys_and_nowhere_else() {
+    let registry = start().await;
+    ready(&registry).await;
+    registry.everywhere(3).await;
+    registry.publish(4).await;
+    registry.publish(5).await;
+    let (id, _) = registry.roll_out(&json!({ "release_seq": 5, "plan": plan() })).await;
+    let operator = registry.token(Role::Operator).await;
+    let back = async |to: u64| {
+        let back = json!({ "to": to, "reason": "bad" });
+        registry.post(&operator, &format!("/v1/rollouts/{id}/rollback"), &back).await
+    };
+    let before = registry.head().await;
+    back(9).await.refused(404, "MPKG-P35");
+    for never in [2, 4] {
+        let got = back(never).await;
+        got.refused(409, "MPKG-P46");
+        let message = got.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.ends_with("leads to 3 or 1"), "{message}");
+    }
+    assert_eq!(registry.head().await, before);
+    let review = async |review: &str| {
+        let file = format!("sqlite://{}/registry.db", registry.folder.path().display());
+        let db = sqlx::SqlitePool::connect(&file).await.unwrap();
+        sqlx::query("UPDATE releases SET review = ? WHERE seq = 3").bind(review).execute(&db).await.unwrap();
+        db.close().await;
+    };
+    review("rejected").await;
+    let got = back(3).await;
+    got.refused(409, "MPKG-P46");
+    assert!(got.json()["error"]["message"].as_str().unwrap().ends_with("leads to 1"), "{got:?}");
+    review("approved").await;
+    // Also one before the last, also after a rollback.
+    for to in [1, 3] {
+        back(to).await.ok();
+        assert_eq!(registry.state().await.baseline.unwrap().release_seq, to);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn verbs_that_go_take_as_many_people_as_policy_says() {
     let approvals = ApprovalPolicy { start: 2, lift: 2, ..ApprovalPolicy::default() };
@@ -397,8 +467,9 @@ async fn stopping_sends_what_was_published_and_ends_streams() {
 async fn all_listeners_hear_all_events_in_their_order() {
     let mut registry = start().await;
     let mut listeners = Vec::new();
-    for _ in 0..10 {
-        let mut events = registry.stream(None).await;
+    for number in 0..10 {
+        let host = registry.host(&format!("host {number}")).await;
+        let mut events = registry.stream_of(&host, None).await;
         events.next().await.unwrap();
         listeners.push(events);
     }

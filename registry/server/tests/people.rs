@@ -8,6 +8,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use common::{APP, chain, fresh, read, start, start_with};
+use mpkg_fleet::StreamEvent;
 use mpkg_registry::{Config, OpenError, Registry, Role};
 use reqwest::Method;
 use serde_json::json;
@@ -88,6 +89,55 @@ async fn streams_end_with_their_token() {
     drop(other);
 }
 
+/// What is left of a host's lost connections keeps neither itself out nor anybody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_has_four_streams_and_those_are_its_newest() {
+    let registry = start().await;
+    let (phone, tablet) = (registry.host("phone").await, registry.host("tablet").await);
+    let follow = async |token: &str| {
+        let mut events = registry.stream_of(token, None).await;
+        events.next().await.expect("it begins");
+        events
+    };
+    let mut staying = vec![follow(&tablet).await];
+    let mut ending = vec![follow(&phone).await, follow(&phone).await];
+    for _ in 0..4 {
+        staying.push(follow(&phone).await);
+    }
+    for events in &mut ending {
+        assert_eq!(events.next().await, None);
+    }
+    registry.registry.sign_again().await.unwrap();
+    for events in &mut staying {
+        let (_, event) = events.next().await.expect("it goes on");
+        assert!(matches!(event, StreamEvent::Head { .. }), "{event:?}");
+    }
+    assert_eq!(registry.get(&registry.admin, "/v1/status").await.ok().json()["listeners"], 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_leave_connections_for_who_wants_to_stop_something() {
+    let registry = start_with(|config| Config { connections: 16, ..config }).await;
+    let mut streams = Vec::new();
+    for number in 0..14 {
+        let host = registry.host(&format!("host {number}")).await;
+        let mut events = registry.stream_of(&host, None).await;
+        events.next().await.expect("it begins");
+        streams.push((host, events));
+    }
+    let late = registry.host("late").await;
+    let refused = registry.get(&late, "/v1/stream").await;
+    refused.refused(503, "MPKG-P06");
+    assert!(refused.headers.contains_key("retry-after"));
+    let kill = json!({ "level": "stop", "scope": {}, "reason": "now" });
+    registry.post(&registry.admin, "/v1/kills", &kill).await.ok();
+    // Who has one already takes the place of that.
+    let (host, mut left) = streams.remove(0);
+    let mut again = registry.stream_of(&host, None).await;
+    again.next().await.expect("it begins");
+    while left.next().await.is_some() {}
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_stays_within_its_scope() {
     let registry = start().await;
@@ -113,6 +163,70 @@ async fn a_token_stays_within_its_scope() {
     let admin = registry.scoped("some", &[Role::Admin], &[APP], &[]).await;
     let body = json!({ "owner": "me", "roles": ["admin"] });
     registry.post(&admin, "/v1/tokens", &body).await.refused(403, "MPKG-P04");
+}
+
+/// A token that is limited to a publisher, and to no apps by name, does nothing to those of another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_one_publisher_has_nothing_of_anothers() {
+    let registry = start_with(|config| Config { review: true, ..config }).await;
+    registry.claim().await;
+    registry.put_roots(&chain(2)).await.ok();
+    let sha256 = registry.publish(1).await["release"]["package"]["sha256"].as_str().unwrap().to_owned();
+    let roles = [Role::Publisher, Role::Operator, Role::Releaser, Role::Reviewer, Role::Admin];
+    let ours = registry.scoped("ours", &roles, &[], &[chain(1).publisher()]).await;
+    let theirs = registry.scoped("theirs", &roles, &[], &[chain(2).publisher()]).await;
+
+    let release = format!("/v1/apps/{APP}/releases/1");
+    for path in
+        [format!("/v1/packages/{sha256}"), format!("/v1/packages/{sha256}/signature"), release.clone()]
+    {
+        registry.get(&theirs, &path).await.refused(404, "MPKG-P35");
+        registry.get(&ours, &path).await.ok();
+    }
+    let review = json!({ "approve": true, "reason": "looked at it" });
+    registry.post(&theirs, &format!("{release}/review"), &review).await.refused(403, "MPKG-P04");
+    registry.post(&ours, &format!("{release}/review"), &review).await.ok();
+
+    let rollouts = format!("/v1/apps/{APP}/rollouts");
+    let draft = json!({ "release_seq": 1 });
+    registry.post(&theirs, &rollouts, &draft).await.refused(403, "MPKG-P04");
+    let id = registry.post(&ours, &rollouts, &draft).await.ok().json()["id"].clone();
+    let drafts = async |token: &str| {
+        let status = registry.get(token, "/v1/status").await.ok().json();
+        status["drafts"].as_array().unwrap().len()
+    };
+    assert_eq!((drafts(&theirs).await, drafts(&ours).await, drafts(&registry.admin).await), (0, 1, 1));
+
+    let kill = json!({ "level": "warn", "scope": { "app": APP }, "reason": "look" });
+    registry.post(&theirs, "/v1/kills", &kill).await.refused(403, "MPKG-P04");
+    let kill = registry.post(&ours, "/v1/kills", &kill).await.ok().json()["id"].clone();
+    let off = json!({ "sha256": sha256, "reason": "leaks" });
+    for (verb, body) in [
+        ("disable".to_owned(), &off),
+        ("floor".to_owned(), &json!({ "min_seq": 1, "reason": "a hole" })),
+        ("releases/1/yank".to_owned(), &json!({ "reason": "bad" })),
+    ] {
+        let path = format!("/v1/apps/{APP}/{verb}");
+        registry.post(&theirs, &path, body).await.refused(403, "MPKG-P04");
+        registry.post(&ours, &path, body).await.ok();
+    }
+    for change in [
+        json!({ "what": "rollout", "id": id, "revision": 0, "command": { "verb": "start" } }),
+        json!({ "what": "lift", "kill": kill }),
+        json!({ "what": "enable", "app": APP, "sha256": sha256 }),
+    ] {
+        registry.post(&theirs, "/v1/approvals", &change).await.refused(403, "MPKG-P04");
+        registry.post(&ours, "/v1/approvals", &change).await.ok();
+    }
+
+    let reports = json!({ "reports": [
+        { "app": APP, "release_seq": 1, "arm": "neither", "boot": "b", "counters": {} },
+    ] });
+    for (publisher, accepted) in [(chain(2), 0), (chain(1), 1)] {
+        let host = registry.scoped("phone", &[Role::Host], &[], &[publisher.publisher()]).await;
+        let request = registry.request(&host, Method::POST, "/v1/telemetry").body(reports.to_string());
+        assert_eq!(read(request).await.ok().json()["accepted"], accepted);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,6 +327,15 @@ async fn who_asks_too_often_waits_but_never_to_stop_something() {
     }
     let refused = refused.expect("a bound");
     refused.refused(429, "MPKG-P05");
+    let yanked = async || {
+        let path = format!("/v1/apps/{APP}/releases/1/yank");
+        registry.post(&registry.admin, &path, &json!({ "reason": "no stop" })).await.status == 429
+    };
+    let mut bounded = false;
+    for _ in 0..50 {
+        bounded = bounded || yanked().await;
+    }
+    assert!(bounded, "hiding a release stops nothing");
     assert!(refused.headers.contains_key("retry-after"));
     let kill = json!({ "level": "stop", "scope": {}, "reason": "now" });
     for _ in 0..5 {

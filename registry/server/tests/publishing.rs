@@ -193,6 +193,11 @@ async fn yanked_is_hidden_and_kept() {
         .post(&registry.admin, &format!("/v1/apps/{APP}/releases/1/yank"), &json!({ "reason": "bad" }))
         .await
         .ok();
+    let entries = registry.registry.verify_audit().await.unwrap().entries;
+    let again = json!({ "reason": "worse" });
+    let again = registry.post(&registry.admin, &format!("/v1/apps/{APP}/releases/1/yank"), &again).await.ok();
+    assert_eq!(again.json()["yanked"], "bad");
+    assert_eq!(registry.registry.verify_audit().await.unwrap().entries, entries, "nothing was changed");
     let host = registry.host("phone").await;
     let list = |query: &str| {
         let path = format!("/v1/apps/{APP}/releases{query}");
@@ -354,6 +359,37 @@ async fn bodies_that_are_too_long_or_too_slow_end() {
         .expect("it ends")
         .unwrap();
     assert_eq!(std::fs::read_dir(registry.folder.path().join("uploads")).unwrap().count(), 0);
+}
+
+/// A package takes as long as the disk to be written, and a kill must not wait for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_is_on_the_disk_before_its_change_begins() {
+    let registry = start().await;
+    registry.claim().await;
+    // No change begins while somebody else writes.
+    let file = format!("sqlite://{}/registry.db", registry.folder.path().display());
+    let db = sqlx::SqlitePool::connect(&file).await.unwrap();
+    let writing = db.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let package = Package::new(1);
+    let (unsigned, uploads) = (package.unsigned(), registry.folder.path().join("uploads"));
+    let is_there = || {
+        let mut files = std::fs::read_dir(&uploads).unwrap();
+        files.any(|file| std::fs::read(file.unwrap().path()).is_ok_and(|bytes| bytes == unsigned))
+    };
+    let upload = registry.upload(&registry.admin, APP, package.signed());
+    let seen = async {
+        while !is_there() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::pin!(upload);
+    tokio::select! {
+        got = &mut upload => panic!("it waits for the change: {got:?}"),
+        () = seen => {}
+    }
+    writing.rollback().await.unwrap();
+    db.close().await;
+    assert_eq!(upload.await.ok().status, 201);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use mpkg_fleet::{Arm, Batch, Counters, Report};
 use mpkg_registry::{Config, Role};
 use proptest::prelude::*;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn report(release_seq: u64, arm: Arm, boot: &str, counters: Counters) -> Report {
     Report { app: APP.parse().unwrap(), release_seq, arm, boot: boot.parse().unwrap(), counters }
@@ -63,6 +63,34 @@ async fn what_comes_twice_or_late_changes_nothing() {
     assert_eq!(sum(&registry, 1).await, good().plus(early));
     let registry = registry.restart().await;
     assert_eq!(sum(&registry, 1).await, good().plus(early));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_counts_each_device_once_for_each_release_and_once_in_all() {
+    let registry = start().await;
+    registry.claim().await;
+    for code in 1..=3 {
+        registry.publish(code).await;
+    }
+    let (phone, tablet) = (registry.host("phone").await, registry.host("tablet").await);
+    let all = (1..=3).map(|release_seq| report(release_seq, Arm::Neither, "b", good())).collect();
+    send(&registry, &phone, all).await.ok();
+    let twice = ["b1", "b2"].map(|boot| report(2, Arm::Neither, boot, good()));
+    send(&registry, &tablet, twice.into()).await.ok();
+    for (scope, expected) in [
+        (json!({ "app": APP, "releases": { "from": 2, "to": null } }), vec![(3, 1), (2, 2)]),
+        (json!({ "app": APP, "releases": { "from": 3, "to": 9 } }), vec![(3, 1)]),
+        (json!({}), vec![(3, 1), (2, 2), (1, 1)]),
+        (json!({ "app": "org.example.unclaimed" }), vec![]),
+    ] {
+        let kill = json!({ "level": "stop", "scope": scope, "reason": "?" });
+        let drill = registry.post(&registry.admin, "/v1/kills/drill", &kill).await.ok().json();
+        let number = |hit: &Value, name: &str| hit[name].as_u64().unwrap();
+        let hits = drill["hits"].as_array().unwrap().iter();
+        let hits: Vec<_> = hits.map(|hit| (number(hit, "release_seq"), number(hit, "devices"))).collect();
+        let most = expected.iter().map(|(_, devices)| *devices).max().unwrap_or_default();
+        assert_eq!((hits, number(&drill, "devices")), (expected, most), "{scope}");
+    }
 }
 
 /// Rows of the journal, and of the table that they are counted in.

@@ -26,16 +26,18 @@ struct Side {
 }
 
 impl Side {
-    fn start(server: &str, settings: &[(&str, String)], count: usize) -> Self {
+    /// With a file that has the listeners' tokens by then, if they need some.
+    fn start(server: &str, settings: &[(&str, String)], tokens: Option<&str>, count: usize) -> Self {
         let mut server = Part::start(server, settings);
         let hello = server.hear();
         let (address, token) = hello.split_once(' ').unwrap();
         let connect = |count: usize| {
-            let settings = [
+            let mut settings = vec![
                 (listeners::ADDRESS, address.to_owned()),
                 (listeners::TOKEN, token.to_owned()),
                 (listeners::COUNT, count.to_string()),
             ];
+            settings.extend(tokens.map(|path| (listeners::TOKENS, path.to_owned())));
             let mut listeners = Part::start(listeners::PART, &settings);
             assert_eq!(listeners.hear(), "ready");
             listeners
@@ -88,9 +90,13 @@ fn row(name: &str, unit: &str, ours: f64, plain: f64) -> Row {
 
 pub fn measure(count: usize) -> Vec<Row> {
     let place = tempfile::tempdir().unwrap();
-    let folder = place.path().join("registry").to_string_lossy().into_owned();
-    let mut ours = Side::start(servers::REGISTRY, &[(servers::FOLDER, folder)], count);
-    let mut plain = Side::start(servers::PLAIN, &[], count);
+    let folder = place.path().join("registry");
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    // Each has its own, as hosts have.
+    let (tokens, hosts) = (text(&folder.with_extension("hosts")), count.max(WARM).to_string());
+    let settings = [(servers::FOLDER, text(&folder)), (servers::HOSTS, hosts)];
+    let mut ours = Side::start(servers::REGISTRY, &settings, Some(&tokens), count);
+    let mut plain = Side::start(servers::PLAIN, &[], None, count);
     for round in 0..=ROUNDS {
         // The first round warms up.
         let counts = round > 0;

@@ -13,7 +13,10 @@ use crate::process::tell;
 
 pub const PART: &str = "listeners";
 pub const ADDRESS: &str = "MPKG_BENCH_ADDRESS";
+/// Whose kills they wait for.
 pub const TOKEN: &str = "MPKG_BENCH_TOKEN";
+/// A file with the listeners' tokens, one in a line; all have that of the kills without it.
+pub const TOKENS: &str = "MPKG_BENCH_TOKENS";
 pub const COUNT: &str = "MPKG_BENCH_COUNT";
 
 /// How long nothing has to come before a round is over.
@@ -39,8 +42,11 @@ async fn run() {
     let now = Instant::now();
     let heard = Heard { bytes: vec![0; count], last: vec![now; count], newest: now };
     let heard = Rc::new(RefCell::new(heard));
-    let request = format!("GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
-    for index in 0..count {
+    let file = std::env::var(TOKENS).map(|path| std::fs::read_to_string(path).unwrap());
+    let tokens: Vec<&str> =
+        file.as_deref().map_or_else(|_| vec![token.as_str(); count], |text| text.lines().collect());
+    for (index, token) in tokens[..count].iter().enumerate() {
+        let request = format!("GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
         let mut socket = TcpStream::connect(&address).await.unwrap();
         socket.write_all(request.as_bytes()).await.unwrap();
         tokio::task::spawn_local(hear(socket, index, Rc::clone(&heard)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use super::apps::within;
 use super::{Kind, Route, kills::lift_hash, limits};
 use crate::auth::Access;
 use crate::call::{Answer, Call};
@@ -50,10 +51,7 @@ async fn approve(State(registry): State<Arc<Registry>>, mut call: Call) -> Answe
             (limits::enable_hash(row.number), Some(app.clone()))
         }
     };
-    match &app {
-        Some(app) => call.caller.app(app)?,
-        None => call.caller.fleet()?,
-    }
+    within(change.db(), &call.caller, app.as_ref()).await?;
     let (owner, at) = (change.caller.owner.clone(), change.at.unix());
     people::approve(change.db(), hash, &owner, at).await?;
     change.audit("approve", &hash.to_string(), &proposed).await?;

@@ -8,13 +8,13 @@ use mpkg_manifest::AppId;
 use serde_json::json;
 
 use super::{ALL, Kind, PEOPLE, Part, Route, releases};
-use crate::auth::Access;
+use crate::auth::{Access, Caller};
 use crate::call::{Answer, Call, ok};
 use crate::change::Begun;
 use crate::clock::time;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
-use crate::store::{self, AppRow, apps};
+use crate::store::{self, AppRow, Db, apps};
 use mpkg_registry_client::wire::Role;
 use mpkg_registry_client::wire::{AppView, NewApp, Page, Paging, ReleaseView};
 
@@ -44,10 +44,29 @@ fn view(row: &AppRow) -> Result<AppView, Failure> {
     })
 }
 
+/// An app, if it is within the caller's scope.
+pub(crate) async fn in_scope(db: &mut Db, caller: &Caller, id: &AppId) -> Result<AppRow, Failure> {
+    let app = apps::app(db, id).await?.ok_or_else(|| Refusal::NoApp(id.clone()))?;
+    caller.app(id, app.publisher)?;
+    Ok(app)
+}
+
+/// Refuses what reaches further than the caller's scope: an app outside of it, and, where it has bounds, everything that
+/// is about the whole fleet or about an app that nobody claimed.
+pub(crate) async fn within(db: &mut Db, caller: &Caller, app: Option<&AppId>) -> Result<(), Failure> {
+    let claimed = match app {
+        Some(id) => apps::app(db, id).await?,
+        None => None,
+    };
+    match claimed {
+        Some(app) => Ok(caller.app(&app.id, app.publisher)?),
+        None => Ok(caller.fleet()?),
+    }
+}
+
 async fn claim(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
     let (new, body) = call.json::<NewApp>().await?;
-    call.caller.publisher(new.publisher)?;
-    call.caller.app(&new.app_id)?;
+    call.caller.app(&new.app_id, new.publisher)?;
     let mut change = match call.begin(&registry, body).await? {
         Begun::New(change) => change,
         Begun::Before(answer) => return Ok(answer),

@@ -9,14 +9,15 @@ use mpkg_fleet::{Kill, KillId, Lift, StreamEvent, Subject, Verb, change_hash, li
 use mpkg_package::Hash;
 use semver::Version;
 
+use super::apps::within;
 use super::{Kind, PEOPLE, Part, Route};
 use crate::auth::Access;
 use crate::call::{Answer, Call, ok, ok_at};
-use crate::change::{Begun, Change};
+use crate::change::Begun;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
 use crate::store::documents::HEAD;
-use crate::store::{Db, KillRow, apps, kills, people, releases, uint};
+use crate::store::{AppRow, Db, KillRow, apps, kills, people, releases, uint};
 use crate::{gates, signing};
 use mpkg_registry_client::wire::Role;
 use mpkg_registry_client::wire::{Because, Drill, DrillHit, KillView, NewKill, Page, Paging};
@@ -68,16 +69,6 @@ pub(crate) fn lift_hash(id: KillId) -> Hash {
     change_hash(&format!("kill.{id}"), 0, &"lift")
 }
 
-/// Refuses what is outside of the caller's scope: its apps, and the apps of its publishers.
-async fn scope(change: &mut Change<'_>, call: &Call, kill: &Kill) -> Result<(), Failure> {
-    let Some(id) = &kill.scope.app else { return Ok(call.caller.fleet()?) };
-    call.caller.app(id)?;
-    match apps::app(change.db(), id).await? {
-        Some(app) => Ok(call.caller.publisher(app.publisher)?),
-        None => Ok(call.caller.fleet()?),
-    }
-}
-
 async fn kill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
     let (new, body) = call.json::<NewKill>().await?;
     let mut change = match call.begin(&registry, body).await? {
@@ -93,7 +84,7 @@ async fn kill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
         nonce: uint(number),
     };
     kill.check().map_err(|error| Failure::rule(error.code(), &error))?;
-    scope(&mut change, &call, &kill).await?;
+    within(change.db(), &call.caller, kill.scope.app.as_ref()).await?;
 
     let mut app = match &kill.scope.app {
         Some(id) => apps::app(change.db(), id).await?,
@@ -143,33 +134,55 @@ async fn kill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
 
 /// The releases that a kill is about, on some host.
 async fn hits(db: &mut Db, kill: &Kill) -> Result<Drill, Failure> {
-    let (mut hits, mut all, since) = (Vec::new(), BTreeSet::new(), kill.issued.unix() - DAY_S);
+    let (mut found, mut all) = (Vec::new(), BTreeSet::new());
+    if let Some(id) = &kill.scope.app {
+        if let Some(app) = apps::app(db, id).await? {
+            found = hits_of(db, kill, &app, &mut all).await?;
+        }
+        return Ok(Drill { hits: found, devices: all.len() as u64 });
+    }
     let mut after = String::new();
     loop {
         let page = apps::apps(db, &after, 200).await?;
         let Some(last) = page.last() else { break };
         after = last.id.to_string();
-        for app in page.iter().filter(|app| kill.scope.app.as_ref().is_none_or(|id| *id == app.id)) {
-            for row in releases::releases(db, &app.id, u64::MAX, 1_000, true).await? {
-                if !about(kill, &row.release.version, row.release.release_seq, app) {
-                    continue;
-                }
-                let seq = row.release.release_seq;
-                let devices = gates::devices(db, app.id.as_str(), seq, since).await?;
-                hits.push(DrillHit {
-                    app_id: app.id.clone(),
-                    release_seq: seq,
-                    version: row.release.version.to_string(),
-                    devices: devices.len() as u64,
-                });
-                all.extend(devices);
-            }
+        for app in &page {
+            found.extend(hits_of(db, kill, app, &mut all).await?);
         }
     }
-    Ok(Drill { hits, devices: all.len() as u64 })
+    Ok(Drill { hits: found, devices: all.len() as u64 })
 }
 
-fn about(kill: &Kill, version: &Version, release_seq: u64, app: &crate::store::AppRow) -> bool {
+/// The releases of an app that it is about, the newest first. The devices come to the others.
+async fn hits_of(
+    db: &mut Db,
+    kill: &Kill,
+    app: &AppRow,
+    all: &mut BTreeSet<String>,
+) -> Result<Vec<DrillHit>, Failure> {
+    let mut hits = Vec::new();
+    for row in releases::releases(db, &app.id, u64::MAX, 1_000, true).await? {
+        let release_seq = row.release.release_seq;
+        if about(kill, &row.release.version, release_seq, app) {
+            let version = row.release.version.to_string();
+            hits.push(DrillHit { app_id: app.id.clone(), release_seq, version, devices: 0 });
+        }
+    }
+    if !hits.is_empty() {
+        // By release, the newest first, as the hits are.
+        let count = |release_seq: u64, device: String| {
+            let hit = hits.binary_search_by(|hit| release_seq.cmp(&hit.release_seq));
+            if let Some(hit) = hit.ok().and_then(|index| hits.get_mut(index)) {
+                hit.devices += 1;
+                all.insert(device);
+            }
+        };
+        gates::devices(db, app.id.as_str(), kill.issued.unix() - DAY_S, count).await?;
+    }
+    Ok(hits)
+}
+
+fn about(kill: &Kill, version: &Version, release_seq: u64, app: &AppRow) -> bool {
     let mut anywhere = kill.clone();
     anywhere.scope.platforms.clear();
     anywhere.scope.host_versions = None;
@@ -183,7 +196,7 @@ async fn drill(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer 
     let kill = Kill { level: new.level, scope: new.scope, reason: new.reason, issued, nonce: 0 };
     kill.check().map_err(|error| Failure::rule(error.code(), &error))?;
     registry.intake.settle().await?;
-    let mut db = registry.store.read.acquire().await?;
+    let (_turn, mut db) = registry.store.read_long().await?;
     ok(&hits(&mut db, &kill).await?)
 }
 
@@ -215,7 +228,7 @@ async fn lift(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
         Begun::Before(answer) => return Ok(answer),
     };
     let row = kills::get(change.db(), id).await?.ok_or(Refusal::NoKill)?;
-    scope(&mut change, &call, &row.kill).await?;
+    within(change.db(), &call.caller, row.kill.scope.app.as_ref()).await?;
     call.expect(etag(&row))?;
     if row.lift.is_some() {
         return Err(Refusal::Stale { current: etag(&row).into() }.into());

@@ -11,6 +11,7 @@ use mpkg_manifest::AppId;
 use mpkg_package::Hash;
 use serde_json::json;
 
+use super::apps::in_scope;
 use super::{Kind, PEOPLE, Route};
 use crate::auth::Access;
 use crate::call::{Answer, Call, ok_at};
@@ -69,11 +70,7 @@ async fn get(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
 
 /// The app to change, within the caller's scope.
 async fn to_change(change: &mut Change<'_>, call: &Call) -> Result<AppRow, Failure> {
-    let id: AppId = call.param("app_id")?;
-    call.caller.app(&id)?;
-    let app = apps::app(change.db(), &id).await?.ok_or(Refusal::NoApp(id))?;
-    call.caller.publisher(app.publisher)?;
-    Ok(app)
+    in_scope(change.db(), &call.caller, &call.param("app_id")?).await
 }
 
 /// Signs the app's state if anything of it changed, and answers with it.

@@ -2,7 +2,7 @@
 //! authorization are all made from it.
 
 mod approvals;
-mod apps;
+pub(crate) mod apps;
 mod audit;
 pub(crate) mod kills;
 mod limits;
@@ -36,7 +36,7 @@ pub enum Kind {
     Change,
     /// Lets something go on; takes `If-Match` too.
     Go,
-    /// Stops something; takes no `If-Match`, and waits for no rate limit or approval.
+    /// Stops something; takes no `If-Match`, waits for no rate limit or approval, and overtakes changes that do not.
     Stop,
     /// Adds reports, which come twice without harm.
     Report,

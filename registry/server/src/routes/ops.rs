@@ -7,15 +7,15 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use super::{PEOPLE, Route};
-use crate::auth::Access;
+use crate::auth::{Access, Caller};
 use crate::call::{Answer, Call, ok};
-use crate::failure::Refusal;
+use crate::failure::{Failure, Refusal};
 use crate::openapi;
 use crate::registry::Registry;
 use crate::routes::{kills, rollouts};
-use crate::store::{self, RolloutRow};
+use crate::store::{self, Db, RolloutRow, apps};
 use mpkg_registry_client::wire::Role;
-use mpkg_registry_client::wire::{Nothing, Status};
+use mpkg_registry_client::wire::{Nothing, RolloutView, Status};
 
 /// Drafts that are shown.
 const DRAFTS: i64 = 100;
@@ -60,21 +60,31 @@ async fn document() -> Answer {
     Ok(([(header::CONTENT_TYPE, "application/json")], openapi::document()).into_response())
 }
 
+/// Those of apps within the caller's scope.
+async fn mine(db: &mut Db, caller: &Caller, rows: Vec<RolloutRow>) -> Result<Vec<RolloutView>, Failure> {
+    let mut mine = Vec::new();
+    for row in rows {
+        let app = apps::app(db, &row.rollout.app).await?;
+        if app.is_some_and(|app| caller.app(&app.id, app.publisher).is_ok()) {
+            mine.push(rollouts::view(&row));
+        }
+    }
+    Ok(mine)
+}
+
 async fn status(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
     let mut db = registry.store.read.acquire().await?;
     let going = store::rollouts::going(&mut db).await?;
     let drafts = store::rollouts::drafts(&mut db, DRAFTS).await?;
     let kills = store::kills::list(&mut db, i64::MAX, 1_000, false).await?;
-    let mine = |rows: Vec<RolloutRow>| {
-        let mine = rows.iter().filter(|row| call.caller.app(&row.rollout.app).is_ok());
-        mine.map(rollouts::view).collect()
-    };
+    let rollouts = mine(&mut db, &call.caller, going).await?;
+    let drafts = mine(&mut db, &call.caller, drafts).await?;
     ok(&Status {
         registry: registry.id(),
         head: registry.hub.at(),
         listeners: registry.hub.listeners() as u64,
-        rollouts: mine(going),
-        drafts: mine(drafts),
+        rollouts,
+        drafts,
         kills: kills.iter().map(kills::view).collect(),
     })
 }

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use mpkg_manifest::AppId;
 use serde_json::json;
 
+use super::apps::in_scope;
 use super::{ALL, Kind, Part, Route};
 use crate::auth::{Access, Caller};
 use crate::call::{Answer, Call, ok};
@@ -35,7 +36,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v1/apps/{app_id}/releases/{release_seq}", ALL, get)
             .says("A release.")
             .answer::<ReleaseView>(),
-        Route::post("/v1/apps/{app_id}/releases/{release_seq}/yank", publisher, Kind::Stop, yank)
+        Route::post("/v1/apps/{app_id}/releases/{release_seq}/yank", publisher, Kind::Change, yank)
             .says("Hides a release from lists and new rollouts, and keeps it.")
             .body::<Because>()
             .answer::<ReleaseView>(),
@@ -64,7 +65,7 @@ pub(crate) fn view(row: &ReleaseRow) -> Result<ReleaseView, Failure> {
 /// Whether somebody may see what is not reviewed.
 pub(crate) fn may_see(caller: &Caller, row: &ReleaseRow) -> bool {
     let insider = [Role::Publisher, Role::Reviewer, Role::Admin].into_iter().any(|role| caller.has(role));
-    row.review == Review::Approved || (insider && caller.app(&row.app).is_ok())
+    row.review == Review::Approved || (insider && caller.app(&row.app, row.publisher).is_ok())
 }
 
 fn missing(app: &AppId, release_seq: u64) -> Refusal {
@@ -99,14 +100,16 @@ async fn get(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
 async fn yank(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
     let (app, release_seq): (AppId, u64) = (call.param("app_id")?, call.param("release_seq")?);
     let (because, body) = call.json::<Because>().await?;
-    call.caller.app(&app)?;
     let mut change = match call.begin(&registry, body).await? {
         Begun::New(change) => change,
         Begun::Before(answer) => return Ok(answer),
     };
-    let owner = apps::app(change.db(), &app).await?.ok_or_else(|| Refusal::NoApp(app.clone()))?;
-    call.caller.publisher(owner.publisher)?;
-    releases::release(change.db(), &app, release_seq).await?.ok_or_else(|| missing(&app, release_seq))?;
+    in_scope(change.db(), &call.caller, &app).await?;
+    let row = releases::release(change.db(), &app, release_seq).await?;
+    let row = row.ok_or_else(|| missing(&app, release_seq))?;
+    if row.yanked.is_some() {
+        return ok(&view(&row)?);
+    }
     releases::yank(change.db(), &app, release_seq, &because.reason).await?;
     change.audit("release.yank", &format!("{app}@{release_seq}"), &because).await?;
     let row = releases::release(change.db(), &app, release_seq).await?.ok_or(Refusal::Internal)?;
@@ -117,11 +120,11 @@ async fn yank(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
 async fn review(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
     let (app, release_seq): (AppId, u64) = (call.param("app_id")?, call.param("release_seq")?);
     let (new, body) = call.json::<NewReview>().await?;
-    call.caller.app(&app)?;
     let mut change = match call.begin(&registry, body).await? {
         Begun::New(change) => change,
         Begun::Before(answer) => return Ok(answer),
     };
+    in_scope(change.db(), &call.caller, &app).await?;
     let row = releases::release(change.db(), &app, release_seq).await?;
     let row = row.ok_or_else(|| missing(&app, release_seq))?;
     if row.review != Review::Pending {

@@ -12,6 +12,7 @@ use mpkg_fleet::{
 use mpkg_manifest::AppId;
 use serde_json::Value;
 
+use super::apps::in_scope;
 use super::{Kind, PEOPLE, Part, Route};
 use crate::auth::Access;
 use crate::call::{Answer, Call, ok, ok_at};
@@ -19,7 +20,7 @@ use crate::change::{Begun, Change};
 use crate::clock::time;
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
-use crate::store::{RolloutRow, apps, evidence, releases, rollouts};
+use crate::store::{RolloutRow, apps, evidence, rollouts};
 use crate::{gates, rollouts as verbs};
 use mpkg_registry_client::wire::Role;
 use mpkg_registry_client::wire::{
@@ -80,7 +81,7 @@ pub(super) fn routes() -> Vec<Route> {
             .body::<Because>()
             .answer::<Commanded>(),
         Route::post("/v1/rollouts/{id}/rollback", stop, Kind::Stop, rollback)
-            .says("Everybody back, to an earlier release.")
+            .says("Everybody back, to an earlier release that was everybody's. One that never started is halted.")
             .body::<NewRollback>()
             .answer::<Commanded>(),
     ]
@@ -120,14 +121,12 @@ fn targeting(new: &NewRollout, salt: &Token) -> Result<Targeting, Failure> {
 
 async fn draft(State(registry): State<Arc<Registry>>, mut call: Call) -> Answer {
     let id: AppId = call.param("app_id")?;
-    call.caller.app(&id)?;
     let (new, body) = call.json::<NewRollout>().await?;
     let mut change = match call.begin(&registry, body).await? {
         Begun::New(change) => change,
         Begun::Before(answer) => return Ok(answer),
     };
-    let app = apps::app(change.db(), &id).await?.ok_or_else(|| Refusal::NoApp(id.clone()))?;
-    call.caller.publisher(app.publisher)?;
+    let app = in_scope(change.db(), &call.caller, &id).await?;
     let release = verbs::releasable(change.db(), &id, new.release_seq).await?;
     let baseline = verbs::baseline(change.db(), &app).await?;
     let salt = salt()?;
@@ -172,7 +171,7 @@ async fn plan(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
 async fn gate(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
     let row = find(&registry, &call).await?;
     registry.intake.settle().await?;
-    let mut db = registry.store.read.acquire().await?;
+    let (_turn, mut db) = registry.store.read_long().await?;
     let now = registry.time()?;
     let inputs: Option<GateInputs> = gates::inputs(&mut db, &row, now).await?;
     ok(&inputs.map(evaluate))
@@ -218,9 +217,7 @@ async fn finish(mut change: Change<'_>, row: RolloutRow, command: &Command) -> A
 async fn to_change(change: &mut Change<'_>, call: &Call) -> Result<RolloutRow, Failure> {
     let id: i64 = call.param("id")?;
     let row = rollouts::get(change.db(), id).await?.ok_or(Refusal::NoRollout(id))?;
-    call.caller.app(&row.rollout.app)?;
-    let app = apps::app(change.db(), &row.rollout.app).await?.ok_or(Refusal::Internal)?;
-    call.caller.publisher(app.publisher)?;
+    in_scope(change.db(), &call.caller, &row.rollout.app).await?;
     Ok(row)
 }
 
@@ -284,15 +281,18 @@ async fn rollback(State(registry): State<Arc<Registry>>, mut call: Call) -> Answ
         Begun::Before(answer) => return Ok(answer),
     };
     let row = to_change(&mut change, &call).await?;
+    // Nobody has anything of it, so nobody is moved, wherever to: not by one person.
+    if row.rollout.never_began() {
+        return finish(change, row, &Command::Halt { reason }).await;
+    }
     let app = row.rollout.app.clone();
-    let missing = |release: String| Refusal::NoRelease { app: app.clone(), release };
     let to = match to {
         // Also a yanked one: whether it is bad is for the one to say who goes back to it.
-        Some(seq) => {
-            let found = releases::release(change.db(), &app, seq).await?;
-            found.ok_or_else(|| missing(seq.to_string()))?.release
-        }
-        None => row.rollout.baseline.clone().ok_or_else(|| missing("before the one rolled out".into()))?,
+        Some(seq) => verbs::way_back(change.db(), &row.rollout, seq).await?,
+        None => row.rollout.baseline.clone().ok_or_else(|| Refusal::NoRelease {
+            app: app.clone(),
+            release: "before the one rolled out".into(),
+        })?,
     };
     verbs::runnable(change.db(), &app, &to).await?;
     finish(change, row, &Command::RollBack { to, reason }).await

@@ -95,12 +95,15 @@ async fn put_roots(State(registry): State<Arc<Registry>>, mut call: Call) -> Ans
     change.done(StatusCode::OK, &Nothing {}).await
 }
 
-async fn follow(call: Call) -> Answer {
+async fn follow(State(registry): State<Arc<Registry>>, call: Call) -> Answer {
     // What is no position is one that nobody knows: the answer tells where the newest head is.
     let known = call.headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<Position>().ok());
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     let mut response = headers.into_response();
-    let (token, expires) = (call.caller.token.as_str().into(), call.caller.expires);
-    response.extensions_mut().insert(Follow { known, token, expires });
+    // Who asks what there would be takes no place.
+    if call.is_get() {
+        let seat = Arc::new(registry.hub.seat(&call.caller.token).ok_or(Refusal::NoSeat)?);
+        response.extensions_mut().insert(Follow { known, seat, expires: call.caller.expires });
+    }
     Ok(response)
 }

@@ -58,15 +58,17 @@ impl Blobs {
         }
     }
 
-    /// Stores a package, before a row names it. One that is there already is the same.
-    pub(crate) fn store(&self, hash: Hash, bytes: &[u8]) -> std::io::Result<()> {
-        let path = self.path(hash);
-        if path.exists() {
-            return Ok(());
-        }
+    /// Writes a package, without a name as yet. This takes as long as the disk does.
+    pub(crate) fn write(&self, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
         let mut file = self.receive()?;
         file.write_all(bytes)?;
-        keep(file, &self.packages, &path)
+        file.as_file().sync_all()?;
+        Ok(file)
+    }
+
+    /// Names a package that was written, before a row does. One that is there already is the same.
+    pub(crate) fn store(&self, hash: Hash, file: NamedTempFile) -> std::io::Result<()> {
+        name(file, &self.packages, &self.path(hash))
     }
 
     /// Keeps what was made into a file of [`Blobs::receive`].
@@ -75,7 +77,8 @@ impl Blobs {
             Made::Compressed(_) => &self.compressed,
             Made::Delta { .. } => &self.deltas,
         };
-        keep(file, root, &self.made(made))
+        file.as_file().sync_all()?;
+        name(file, root, &self.made(made))
     }
 
     /// Removes packages that no row came to name, since the process was killed before, and what was made from packages
@@ -102,14 +105,13 @@ fn in_shard(root: &Path, name: &str) -> PathBuf {
     root.join(name.get(..2).unwrap_or_default()).join(name)
 }
 
-/// Gives a file its name once it is on the disk, and has the name there too when it returns.
-fn keep(file: NamedTempFile, root: &Path, path: &Path) -> std::io::Result<()> {
+/// Gives a file that is on the disk its name, and has the name there too when it returns.
+fn name(file: NamedTempFile, root: &Path, path: &Path) -> std::io::Result<()> {
     if path.exists() {
         return Ok(());
     }
     let folder = path.parent().unwrap_or(root);
     fs::create_dir_all(folder)?;
-    file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()?;
     File::open(root)?.sync_all()

@@ -22,9 +22,11 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use mpkg_package::RootChain;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use thiserror::Error;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::intake::Journal;
 
@@ -81,8 +83,14 @@ impl OpenError {
 /// The name of the database in the folder.
 pub(crate) const DATABASE: &str = "registry.db";
 
+/// Requests that read much, at once: fewer than there are connections to read with.
+const LONG: usize = 2;
+
 pub(crate) struct Store {
     pub(crate) read: SqlitePool,
+    /// For looking up who makes a request, which nobody who wants to stop something waits for.
+    pub(crate) callers: SqlitePool,
+    long: Semaphore,
     write: SqlitePool,
     pub(crate) blobs: Blobs,
 }
@@ -163,7 +171,17 @@ impl Store {
         let named: Vec<String> = sqlx::query_scalar("SELECT sha256 FROM releases").fetch_all(&write).await?;
         blobs.sweep(&named.into_iter().collect()).map_err(OpenError::io(folder))?;
         let read = SqlitePoolOptions::new().max_connections(4).connect_with(options(folder)).await?;
-        Ok(Self { read, write, blobs })
+        let callers = SqlitePoolOptions::new().max_connections(1).connect_with(options(folder)).await?;
+        Ok(Self { read, callers, long: Semaphore::new(LONG), write, blobs })
+    }
+
+    /// A connection for a request that reads a table from one end to the other, when it is its turn. Others find one
+    /// however many such requests there are.
+    pub(crate) async fn read_long(
+        &self,
+    ) -> Result<(SemaphorePermit<'_>, PoolConnection<Sqlite>), sqlx::Error> {
+        let turn = self.long.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        Ok((turn, self.read.acquire().await?))
     }
 
     /// The one writer.
@@ -204,6 +222,7 @@ impl Store {
 
     pub(crate) async fn close(&self) {
         self.read.close().await;
+        self.callers.close().await;
         self.write.close().await;
     }
 }
@@ -238,6 +257,7 @@ pub(crate) async fn plan(db: &mut Db, sql: &str, values: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use mpkg_fleet::{Arm, Counters};
     use sqlx::Row;
 
@@ -318,6 +338,19 @@ mod tests {
         let most = (1 << 53) - 1;
         let expected: Counters = [most, 2, 3, most, 5, 6, 7, 8, 9].into();
         assert_eq!(telemetry::of_minute(&row).unwrap(), expected);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn who_reads_much_leaves_connections_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let held = [store.read_long().await.unwrap(), store.read_long().await.unwrap()];
+        let mut third = Box::pin(store.read_long());
+        assert!((&mut third).now_or_never().is_none());
+        let others = [store.read.acquire().await.unwrap(), store.read.acquire().await.unwrap()];
+        drop((held, others));
+        drop(third.await.unwrap());
         store.close().await;
     }
 

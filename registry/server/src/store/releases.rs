@@ -2,7 +2,7 @@
 
 use mpkg_fleet::ReleaseRef;
 use mpkg_manifest::AppId;
-use mpkg_package::{Digest, Hash};
+use mpkg_package::{Digest, Hash, PublisherId};
 use mpkg_registry_client::wire::Review;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -11,6 +11,8 @@ use super::{Db, damaged, int, text, uint};
 
 pub(crate) struct ReleaseRow {
     pub(crate) app: AppId,
+    /// Whose app it is.
+    pub(crate) publisher: PublisherId,
     pub(crate) release: ReleaseRef,
     pub(crate) signature: Vec<u8>,
     pub(crate) name: String,
@@ -38,6 +40,7 @@ fn read(row: &SqliteRow) -> Result<ReleaseRow, sqlx::Error> {
     let sha256 = Hash::from_hex(row.try_get("sha256")?).ok_or_else(|| damaged("hash"))?;
     Ok(ReleaseRow {
         app: text(row.try_get("app")?, "app id")?,
+        publisher: text(row.try_get("publisher")?, "publisher id")?,
         release: ReleaseRef {
             package: Digest { sha256, size: uint(row.try_get("size")?) },
             release_seq: uint(row.try_get("seq")?),
@@ -77,14 +80,16 @@ pub(crate) async fn insert_release(db: &mut Db, it: &ReleaseRow) -> Result<(), s
 }
 
 pub(crate) async fn release(db: &mut Db, app: &AppId, seq: u64) -> Result<Option<ReleaseRow>, sqlx::Error> {
-    let sql = "SELECT * FROM releases WHERE app = ? AND seq = ?";
+    let sql =
+        "SELECT r.*, a.publisher FROM releases r JOIN apps a ON a.id = r.app WHERE r.app = ? AND r.seq = ?";
     let row = sqlx::query(sql).bind(app.as_str()).bind(int(seq)).fetch_optional(db).await?;
     row.as_ref().map(read).transpose()
 }
 
 /// All releases with these bytes: an app's package is one release, and nobody else can sign it.
 pub(crate) async fn by_digest(db: &mut Db, hash: Hash) -> Result<Vec<ReleaseRow>, sqlx::Error> {
-    let sql = "SELECT * FROM releases WHERE sha256 = ? ORDER BY app, seq";
+    let sql = "SELECT r.*, a.publisher FROM releases r JOIN apps a ON a.id = r.app WHERE r.sha256 = ? \
+               ORDER BY r.app, r.seq";
     let rows = sqlx::query(sql).bind(hash.to_string()).fetch_all(db).await?;
     rows.iter().map(read).collect()
 }
@@ -105,8 +110,8 @@ pub(crate) async fn releases(
     limit: i64,
     hidden: bool,
 ) -> Result<Vec<ReleaseRow>, sqlx::Error> {
-    let sql = "SELECT * FROM releases WHERE app = ? AND seq < ? AND (? OR (yanked IS NULL AND review = 'approved')) \
-               ORDER BY seq DESC LIMIT ?";
+    let sql = "SELECT r.*, a.publisher FROM releases r JOIN apps a ON a.id = r.app WHERE r.app = ? AND r.seq < ? \
+               AND (? OR (r.yanked IS NULL AND r.review = 'approved')) ORDER BY r.seq DESC LIMIT ?";
     let query = sqlx::query(sql).bind(app.as_str()).bind(int(below)).bind(hidden).bind(limit);
     query.fetch_all(db).await?.iter().map(read).collect()
 }
@@ -118,7 +123,7 @@ pub(crate) async fn search(
     after: &str,
     limit: i64,
 ) -> Result<Vec<ReleaseRow>, sqlx::Error> {
-    let sql = "SELECT * FROM releases r WHERE r.app > ? AND r.yanked IS NULL AND r.review = 'approved' \
+    let sql = "SELECT r.*, a.publisher FROM releases r JOIN apps a ON a.id = r.app WHERE r.app > ? AND r.yanked IS NULL AND r.review = 'approved' \
                AND r.seq = (SELECT MAX(n.seq) FROM releases n WHERE n.app = r.app AND n.yanked IS NULL \
                AND n.review = 'approved') \
                AND (lower(r.app) LIKE ? ESCAPE '!' OR lower(r.name) LIKE ? ESCAPE '!' \

@@ -1,6 +1,6 @@
 //! Rollouts.
 
-use mpkg_fleet::{Rollout, Targeting};
+use mpkg_fleet::{ReleaseRef, Rollout, Targeting};
 use mpkg_manifest::AppId;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -71,6 +71,18 @@ pub(crate) async fn of_app(
     let sql = "SELECT * FROM rollouts WHERE app = ? AND id < ? ORDER BY id DESC LIMIT ?";
     let rows = sqlx::query(sql).bind(app.as_str()).bind(below).bind(limit).fetch_all(db).await?;
     rows.iter().map(read).collect()
+}
+
+/// What was everybody's when a rollout of the app started, the newest first.
+pub(crate) async fn baselines(db: &mut Db, app: &AppId) -> Result<Vec<ReleaseRef>, sqlx::Error> {
+    let sql = "SELECT * FROM rollouts WHERE app = ? AND started IS NOT NULL";
+    let mut found = Vec::new();
+    for row in sqlx::query(sql).bind(app.as_str()).fetch_all(db).await? {
+        found.extend(read(&row)?.rollout.baseline);
+    }
+    found.sort_by_key(|release| std::cmp::Reverse(release.release_seq));
+    found.dedup();
+    Ok(found)
 }
 
 /// Those that nobody has started, the newest first.

@@ -1,14 +1,15 @@
 //! Telemetry: the journal of what came, and what it comes to by device and by minute.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::TryStreamExt;
 use mpkg_fleet::{Arm, Counters};
 use mpkg_manifest::json::MAX_SAFE_INTEGER;
+use mpkg_package::PublisherId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::{Db, damaged, int, json, to_json, uint};
+use super::{Db, damaged, int, json, text, to_json, uint};
 
 /// Rows in one statement: 12 values each at most, and SQLite takes 32 766.
 const ROWS: usize = 512;
@@ -73,13 +74,13 @@ fn parts<T>(mut rows: &[T]) -> Vec<&[T]> {
     parts
 }
 
-/// The releases that there are, of those that are reported.
+/// The releases that there are, of those that are reported, and whose they are.
 pub(crate) async fn known<'a>(
     db: &mut Db,
     wanted: BTreeSet<(&'a str, i64)>,
-) -> Result<HashSet<(&'a str, i64)>, sqlx::Error> {
+) -> Result<HashMap<(&'a str, i64), PublisherId>, sqlx::Error> {
     let wanted: Vec<_> = wanted.into_iter().collect();
-    let mut found: HashSet<(String, i64)> = HashSet::new();
+    let mut found: HashMap<(String, i64), PublisherId> = HashMap::new();
     for part in parts(&wanted) {
         // From the wanted ones to their releases: given as a list to compare with, they have the database look at every
         // release that there is.
@@ -87,12 +88,17 @@ pub(crate) async fn known<'a>(
         query.push_values(part, |mut row, (app, seq)| {
             row.push_bind(*app).push_bind(*seq);
         });
-        query.push(") SELECT app, seq FROM wanted CROSS JOIN releases USING (app, seq)");
+        query.push(
+            ") SELECT r.app, r.seq, a.publisher FROM wanted w CROSS JOIN releases r ON r.app = w.app AND r.seq = w.seq \
+             CROSS JOIN apps a ON a.id = r.app",
+        );
         for row in query.build().fetch_all(&mut *db).await? {
-            found.insert((row.try_get("app")?, row.try_get("seq")?));
+            let publisher = text(row.try_get("publisher")?, "publisher id")?;
+            found.insert((row.try_get("app")?, row.try_get("seq")?), publisher);
         }
     }
-    Ok(wanted.into_iter().filter(|(app, seq)| found.contains(&((*app).to_owned(), *seq))).collect())
+    let whose = |(app, seq): &(&str, i64)| found.get(&((*app).to_owned(), *seq)).copied();
+    Ok(wanted.into_iter().filter_map(|it| Some((it, whose(&it)?))).collect())
 }
 
 /// The newest number of the journal, and how many rows it has.

@@ -374,10 +374,9 @@ async fn a_listener_that_reads_nothing_is_cut_off_and_others_are_not() {
     let registry = start_with(|config| Config { idle: Duration::from_secs(2), ..config }).await;
     registry.claim().await;
     let mut asleep = Vec::new();
-    for _ in 0..5 {
-        let mut socket = registry.socket().await;
-        let request =
-            format!("GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", registry.admin);
+    for number in 0..5 {
+        let (mut socket, host) = (registry.socket().await, registry.host(&format!("host {number}")).await);
+        let request = format!("GET /v1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {host}\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         asleep.push(socket);
     }

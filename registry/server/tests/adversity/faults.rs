@@ -106,6 +106,21 @@ impl Caller {
         Some((status, serde_json::from_slice(&bytes).unwrap()))
     }
 
+    /// Makes release 1 everybody's, and gives its rollout with the revision that it has then.
+    async fn everywhere(&self) -> (i64, u64) {
+        let plan = json!([{ "percent": 10_000, "bake_s": 0, "min_votes": 0 }]);
+        let draft = json!({ "release_seq": 1, "plan": plan }).to_string();
+        let drafted = self.change(&format!("/v1/apps/{APP}/rollouts"), "first", draft.into()).await.unwrap();
+        let id = drafted.1["id"].as_i64().unwrap();
+        for (revision, verb) in ["start", "complete"].into_iter().enumerate() {
+            let request = self.http.post(format!("{}/v1/rollouts/{id}/{verb}", self.base)).body("{}");
+            let request = request.header("idempotency-key", format!("first-{verb}"));
+            let done = self.send(request.header("if-match", format!("\"{revision}\""))).await.unwrap();
+            assert_eq!(done.0, StatusCode::OK, "{}", String::from_utf8_lossy(&done.1));
+        }
+        (id, 2)
+    }
+
     async fn bytes(&self, path: &str) -> Vec<u8> {
         let (status, bytes) = self.send(self.http.get(format!("{}{path}", self.base))).await.unwrap();
         assert!(status.is_success(), "{path}: {}", String::from_utf8_lossy(&bytes));
@@ -246,10 +261,12 @@ async fn what_was_acknowledged_outlives_a_kill_and_nothing_is_there_by_half() {
     assert_eq!(caller.publish(1).await.unwrap().0, StatusCode::CREATED);
     let id = caller.get("/v1/status").await["registry"].as_str().unwrap().to_owned();
     let mut host = Fleet::new(Trust::publisher(id.parse().unwrap()));
+    let (rollout, revision) = caller.everywhere().await;
     first.kill();
 
     let journal = Shared::default();
     journal.lock().unwrap().releases.insert(1);
+    journal.lock().unwrap().rollouts.insert(rollout, revision);
     for round in 0..6_usize {
         let process = Process::start(&folder);
         let caller = process.caller();

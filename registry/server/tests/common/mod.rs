@@ -264,7 +264,11 @@ impl TestRegistry {
     }
 
     pub async fn stream(&self, last: Option<&str>) -> Events {
-        let mut request = self.request(&self.admin, Method::GET, "/v1/stream");
+        self.stream_of(&self.admin, last).await
+    }
+
+    pub async fn stream_of(&self, token: &str, last: Option<&str>) -> Events {
+        let mut request = self.request(token, Method::GET, "/v1/stream");
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
