@@ -22,6 +22,8 @@ pub const ALLOWED: usize = 512;
 pub const DISABLED: usize = 256;
 /// Names in one list of a targeting.
 pub const NAMES: usize = 256;
+/// Seconds after which a host writes down again what time it is.
+pub const SEEN_EVERY_S: i64 = 3_600;
 /// Bytes of a unit's name.
 pub const UNIT: usize = 256;
 /// Alarms that a host keeps with their evidence, which can be two fleet heads each.
