@@ -29,6 +29,8 @@ pub const NAMES: usize = 256;
 /// Bytes of the targeting that a rollout may be drafted with, as JSON. It is part of an app's state, in which stops have
 /// to find room as well.
 pub const TARGETING: usize = 24 << 10;
+/// Seconds after which a host writes down again what time it is.
+pub const SEEN_EVERY_S: i64 = 3_600;
 /// Bytes of a unit's name.
 pub const UNIT: usize = 256;
 /// Alarms that a host keeps with their evidence, which can be two fleet heads each.

@@ -145,6 +145,31 @@ fn older_state_is_refused_and_its_kills_count() {
 }
 
 #[test]
+fn a_host_that_holds_no_state_takes_none_that_the_head_has_left_behind() {
+    let mut fleet = host();
+    let mut old = state(1, None);
+    old.kills = vec![kill(Level::Block, 1)];
+    let old = signed(old, STATE);
+    let between = signed(state(2, Some(old.hash())), STATE);
+    let newest = signed(state(3, Some(between.hash())), STATE);
+    let mut naming = head(1, None);
+    naming.apps.insert(app(), AppEntry { epoch: 1, seq: 3, sha256: newest.hash() });
+    assert!(fleet.accept_head(&signed(naming.clone(), STATE).to_bytes(), None).changed);
+    let outcome = fleet.accept_app(&old.to_bytes(), None);
+    assert_eq!((code(&outcome), outcome.changed, outcome.alarm), ("MPKG-F36", false, false));
+    assert_eq!((outcome.killed.len(), fleet.app(&app())), (1, None));
+    assert_eq!(fleet.missing(), [&app()]);
+    assert!(fleet.accept_app(&newest.to_bytes(), None).changed);
+    // Nor one that is newer than what is held, and older than what the head names.
+    let mut fleet = host();
+    assert!(fleet.accept_app(&old.to_bytes(), None).changed);
+    assert!(fleet.accept_head(&signed(naming, STATE).to_bytes(), None).changed);
+    assert_eq!(code(&fleet.accept_app(&between.to_bytes(), None)), "MPKG-F36");
+    assert_eq!(code(&fleet.accept_app(&old.to_bytes(), None)), "accepted");
+    assert!(fleet.accept_app(&newest.to_bytes(), None).changed);
+}
+
+#[test]
 fn floors_never_fall() {
     let mut fleet = host();
     let mut one = state(1, None);
@@ -195,6 +220,33 @@ fn a_clock_that_was_turned_back_does_not_freshen_anything() {
     assert_eq!(decision.permission("payments.request", "payments.request"), Standing::Withdrawn);
     assert_eq!(decision.permission("storage", "storage.get"), Standing::Fresh);
     assert_eq!(decision.permission("not.yet.known", "x"), Standing::Withdrawn);
+}
+
+#[test]
+fn time_that_was_seen_stays_seen_until_a_newer_head() {
+    let mut fleet = host();
+    assert_eq!(fleet.at(Some(time(50_000))), None, "nothing is known that could be old");
+    let first = signed(head(1, None), STATE);
+    assert!(fleet.accept_head(&first.to_bytes(), Some(time(5))).changed);
+    assert_eq!((fleet.at(None), fleet.at(Some(time(3_600)))), (None, None));
+    fleet = Fleet::from_bytes(&fleet.at(Some(time(3_601))).unwrap().to_bytes()).unwrap();
+    assert_eq!((fleet.age_s(Some(time(-9))), fleet.age_s(None)), (Some(3_600), None));
+    assert_eq!((fleet.at(Some(time(7_200))), fleet.at(Some(time(0)))), (None, None));
+    // A permission that was withdrawn is not renewed by what the clock is set to, however little time has passed.
+    fleet = fleet.at(Some(time(86_400))).unwrap();
+    fleet = fleet.at(Some(time(86_401))).unwrap();
+    let standing = |fleet: &Fleet, now| fleet.decide(&app(), &context("d"), None, Some(time(now))).standing;
+    let withdrawn = [Standing::Fresh, Standing::Fresh, Standing::Withdrawn];
+    assert_eq!(standing(&fleet, 1), withdrawn);
+    fleet = Fleet::from_bytes(&fleet.to_bytes()).unwrap();
+    assert_eq!(standing(&fleet, 1), withdrawn);
+    // A clock that was years ahead for a moment: the next head is taken, and all is well.
+    fleet = fleet.at(Some(time(1_000_000_000))).unwrap();
+    let mut second = head(2, Some(first.hash()));
+    second.issued = time(86_300);
+    let outcome = fleet.accept_head(&signed(second, STATE).to_bytes(), Some(time(86_310)));
+    assert!(outcome.changed && outcome.notices.is_empty(), "{outcome:?}");
+    assert_eq!(fleet.age_s(Some(time(86_310))), Some(10));
 }
 
 #[test]

@@ -231,6 +231,12 @@ pub enum LaunchError {
         /// Why not: disabled, or below the floor.
         cause: Cause,
     },
+    /// The host is supervised, and nobody has told it yet what is switched off.
+    #[error("`{app_id}` is not started before the host knows what is switched off; no agent has told it.")]
+    Unsupervised {
+        /// The app.
+        app_id: String,
+    },
     /// It failed to start too often, and there is nothing to go back to.
     #[error("`{app_id}` is not started any more until another release is offered: {reason}.")]
     Quarantined {
@@ -273,6 +279,7 @@ impl LaunchError {
             Self::NotAllowed { cause: Cause::BelowFloor, .. } => "MPKG-H42",
             Self::NotAllowed { .. } => "MPKG-H41",
             Self::Quarantined { .. } => "MPKG-H43",
+            Self::Unsupervised { .. } => "MPKG-H44",
             Self::Stopped { reason, .. } => reason.code(),
         }
     }

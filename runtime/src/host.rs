@@ -38,6 +38,7 @@ pub struct HostBuilder {
     bridges: Vec<Bridge>,
     trust: Vec<Trust>,
     profiles: Option<Arc<Profiles>>,
+    supervised: bool,
 }
 
 impl std::fmt::Debug for HostBuilder {
@@ -87,6 +88,15 @@ impl HostBuilder {
     #[must_use]
     pub fn trust(mut self, publisher: Trust) -> Self {
         self.trust.push(publisher);
+        self
+    }
+
+    /// Launches nothing before an agent has given its first orders: what is switched off must be known. For every host
+    /// that starts an [`Agent`](crate::updates::Agent), or one whose agent does not start would run what was killed.
+    /// Default: false, since a host without an agent waits for nobody.
+    #[must_use]
+    pub fn supervised(mut self, supervised: bool) -> Self {
+        self.supervised = supervised;
         self
     }
 
@@ -150,7 +160,7 @@ impl HostBuilder {
             living: Arc::default(),
             heavy: Arc::default(),
             local,
-            orders: Arc::default(),
+            orders: Arc::new(InForce::new(self.supervised)),
             gates: Gates::default(),
             shelving: Mutex::default(),
         };
@@ -234,6 +244,7 @@ impl Host {
             bridges: Vec::new(),
             trust: Vec::new(),
             profiles: None,
+            supervised: false,
         }
     }
 
@@ -269,10 +280,12 @@ impl Host {
         self.inner.lives_of(app_id).iter().filter(killed).count()
     }
 
-    /// Ends every instance.
+    /// Ends every instance, and records that they ended in good order: a release that was starting is not taken for one
+    /// that takes its host down. To be called before the process ends. Waits for the disk.
     pub fn shutdown(&self) {
         for life in self.inner.living.all() {
             life.stop(StopReason::HostShutdown);
         }
+        self.inner.living.starts.record(&self.inner);
     }
 }

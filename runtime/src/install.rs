@@ -36,31 +36,21 @@ impl Host {
         self.blocking(move |inner| install(inner, package)).await
     }
 
-    /// Ends an app's instances and removes it with its data and grants, for all users. False if it was not there.
+    /// Ends an app's instances and removes it with its data and grants, for all users. False if it was not there. Launches
+    /// that begin meanwhile wait, and find it gone.
     ///
     /// # Errors
     /// If the data folder fails.
     pub async fn uninstall(&self, app_id: &str) -> Result<bool, InstallError> {
-        let app_id = app_id.to_owned();
-        self.blocking(move |inner| {
-            let _shelving = lock(inner);
-            let held = inner.data.releases(&app_id)?;
-            let installed = inner.data.installed(&app_id)?.map(|app| Installed::clone(&app));
-            // An app may be on the disk and never have run.
-            let Some(app) = installed.or_else(|| held.first().map(|held| held.installed.clone())) else {
-                return Ok(false);
-            };
-            for life in inner.lives_of(&app_id) {
-                life.stop(StopReason::Killed { why: "the app was uninstalled".into() });
-            }
-            inner.data.record_uninstall(&app)?;
-            inner.local.uninstalled(&app);
-            for held in held {
-                forget(inner, &held.installed.digest);
-            }
-            Ok(true)
-        })
-        .await
+        let (host, app_id) = (self.clone(), app_id.to_owned());
+        // On a task of its own: whoever gives up waiting must not open the gate in the middle of it.
+        let removed = tokio::spawn(async move {
+            // At once: who holds the gate may be waiting for one of them to end.
+            end(&host.inner, &app_id);
+            let _turn = host.inner.gates.of(&app_id).write_owned().await;
+            host.blocking(move |inner| uninstall(inner, &app_id)).await
+        });
+        removed.await.unwrap_or(Err(InstallError::Interrupted))
     }
 
     pub(crate) async fn blocking<T: Send + 'static>(
@@ -111,6 +101,30 @@ fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
         forget(inner, &before.digest);
     }
     Ok(app)
+}
+
+fn end(inner: &Inner, app_id: &str) {
+    for life in inner.lives_of(app_id) {
+        life.stop(StopReason::Killed { why: "the app was uninstalled".into() });
+    }
+}
+
+/// Nothing of the app can be launched meanwhile.
+fn uninstall(inner: &Inner, app_id: &str) -> Result<bool, InstallError> {
+    let _shelving = lock(inner);
+    let held = inner.data.releases(app_id)?;
+    let installed = inner.data.installed(app_id)?.map(|app| Installed::clone(&app));
+    // An app may be on the disk and never have run.
+    let Some(app) = installed.or_else(|| held.first().map(|held| held.installed.clone())) else {
+        return Ok(false);
+    };
+    end(inner, app_id);
+    inner.data.record_uninstall(&app)?;
+    inner.local.uninstalled(&app);
+    for held in held {
+        forget(inner, &held.installed.digest);
+    }
+    Ok(true)
 }
 
 /// What is kept of a verified package besides its bytes.

@@ -138,6 +138,7 @@ async fn launch(inner: Arc<Inner>, birth: Birth) -> Result<Instance, LaunchError
 
 async fn bring_up(inner: &Arc<Inner>, birth: &Birth) -> Result<Instance, LaunchError> {
     let life = &birth.0;
+    inner.orders.await_first(&life.app_id)?;
     let installed = unless_killed(life, choose(inner, life)).await??;
     inner.check_orders(life)?;
     let app = unless_killed(life, prepare(inner, installed)).await??;

@@ -237,6 +237,10 @@ fn check(path: &Path, installed: Arc<Installed>) -> Result<Checked, LaunchError>
     let damaged = |reason: String| LaunchError::Damaged { app_id: app_id.clone(), reason };
     let package = std::fs::read(path).map_err(|e| damaged(e.to_string()))?;
     if digest::identity(&package).sha256.to_string() != installed.digest {
+        // It will never run. Without it an agent knows that it has to be fetched again.
+        if let Err(error) = std::fs::remove_file(path) {
+            tracing::warn!(%error, path = %path.display(), "a damaged package stays on disk");
+        }
         return Err(damaged("its digest is another".into()));
     }
     let container = container::read(&package).map_err(|e| damaged(e.to_string()))?;

@@ -227,6 +227,13 @@ pub const RULES: &[Rule] = &[
         fix: "Offer a release that was not tried here, or install one directly, which forgets what happened.",
     },
     Rule {
+        code: "MPKG-H44",
+        title: "A supervised host knows its orders",
+        attack: "Whoever damages what the agent knew, or launches an app before it has read that, would run what is switched \
+                 off.",
+        fix: "Start the agent first, and look at why it does not start: its error has a code of its own.",
+    },
+    Rule {
         code: "MPKG-H50",
         title: "An app's inbox has room",
         attack: "An app that hangs, or answers with errors, would let the host's memory fill with what it is to be told.",

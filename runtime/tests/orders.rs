@@ -12,7 +12,8 @@ use common::{APP, Package, TestHost, call, host, host_with};
 use miniapp_runtime::rpc::RpcError;
 use miniapp_runtime::updates::{Device, Switch};
 use miniapp_runtime::{
-    AuditOutcome, Bridge, CallError, Decider, Decision, Instance, LaunchError, PromptPermissions, StopReason,
+    AuditOutcome, Bridge, CallError, Decider, Decision, Instance, LaunchError, PromptPermissions,
+    StaticPermissions, StopReason,
 };
 use mpkg_fleet::{Cause, Level, SeqRange};
 use serde_json::{Value, json};
@@ -285,6 +286,17 @@ async fn a_user_who_says_no_without_news_is_heard() {
     registry.asked.close();
     assert_eq!(reason(app.call("0cart.get", &json!({})).await), "denied");
     assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_supervised_host_launches_nothing_before_its_first_orders() {
+    let host = host_with(|b| b.permissions(StaticPermissions::allow_all()).supervised(true));
+    host.install(release(1).signed()).await.unwrap();
+    let error = host.launch(APP, "ann").await.unwrap_err();
+    assert!(matches!(&error, LaunchError::Unsupervised { app_id } if app_id == APP), "{error}");
+    assert_eq!(error.code(), "MPKG-H44");
+    host.obey(&Registry::default().orders());
+    host.launch(APP, "ann").await.unwrap();
 }
 
 #[tokio::test]

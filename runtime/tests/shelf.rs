@@ -7,7 +7,7 @@ mod common;
 use common::fleet::{Registry, detached, offer, shelve};
 use common::{APP, Package, TestHost, call, host};
 use miniapp_runtime::updates::{Device, Switch};
-use miniapp_runtime::{Host, InstallError};
+use miniapp_runtime::{Host, InstallError, LaunchError};
 use mpkg_fleet::{Level, ReleaseRef};
 use mpkg_manifest::{AppId, Manifest, PermissionSet};
 use mpkg_package::root::{Draft, RootChain, RootFile};
@@ -307,6 +307,68 @@ async fn all_of_an_app_is_removed() {
     host.remove(&app()).await.unwrap();
     assert_eq!((sequences(&host), files(&host, "packages")), (vec![], 0));
     assert!(!host.uninstall(APP).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_is_damaged_on_the_disk_is_mended() {
+    let host = host();
+    let first = switched(&host, &release(1)).await;
+    let path = host.folder.path().join(format!("packages/{}.mpkg", first.package.sha256));
+    let whole = std::fs::read(&path).unwrap();
+    let mut rotten = whole.clone();
+    rotten[200] ^= 1;
+    // As long as before, so that only who reads it finds out; shorter; and gone.
+    std::fs::write(&path, &rotten).unwrap();
+    assert_eq!(sequences(&host), [1]);
+    assert_eq!(host.launch(APP, "ann").await.unwrap_err().code(), "MPKG-H16");
+    assert_eq!((sequences(&host), current(&host)), (vec![], Some(1)));
+    shelve(&*host, &release(1)).await;
+    assert_eq!((sequences(&host), std::fs::read(&path).unwrap()), (vec![1], whole.clone()));
+    std::fs::write(&path, &whole[1..]).unwrap();
+    assert!(sequences(&host).is_empty());
+    shelve(&*host, &release(1)).await;
+    host.launch(APP, "ann").await.unwrap();
+
+    // What is shipped within the Super App is mended by that.
+    for damaged in [Some(&rotten), None] {
+        let host = common::host();
+        let digest = host.embed(release(1).signed()).await.unwrap().digest;
+        let path = host.folder.path().join(format!("packages/{digest}.mpkg"));
+        match damaged {
+            Some(rotten) => std::fs::write(&path, rotten).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        host.embed(release(1).signed()).await.unwrap();
+        host.launch(APP, "ann").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_an_app_survives_its_removal() {
+    let host = host();
+    for _ in 0..8 {
+        switched(&host, &release(1)).await;
+        let launching = tokio::spawn({
+            let host = host.host.clone();
+            async move {
+                let mut launched = Vec::new();
+                loop {
+                    match host.launch(APP, "ann").await {
+                        Ok(app) => launched.push(app),
+                        Err(LaunchError::NotInstalled { .. }) => return launched,
+                        Err(LaunchError::Stopped { .. } | LaunchError::DoesNotFit { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        });
+        while host.instances().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert!(host.uninstall(APP).await.unwrap());
+        assert!(launching.await.unwrap().iter().all(|app| app.stop_reason().is_some()));
+        assert!(host.instances().is_empty());
+    }
 }
 
 #[tokio::test]

@@ -232,6 +232,7 @@ async fn an_installation_by_hand_forgets_what_happened() {
 }
 
 const FOLDER: &str = "MPKG_TEST_STARTS_FOLDER";
+const LEAVING: &str = "MPKG_TEST_STARTS_LEAVING";
 
 /// Release 2 tells its host when it is launched, and the host's process dies of it.
 fn deadly() -> Package {
@@ -262,6 +263,39 @@ async fn child() {
     let host = open(Path::new(&folder));
     host.obey(&Registry::default().orders());
     host.launch(APP, "ann").await.unwrap();
+}
+
+/// The child: launches release 2, which is not up yet when the Super App ends in good order.
+#[tokio::test]
+async fn leaving_child() {
+    let Ok(folder) = std::env::var(LEAVING) else { return };
+    let host = open(Path::new(&folder));
+    host.obey(&Registry::default().orders());
+    let _app = host.launch(APP, "ann").await.unwrap();
+    host.shutdown();
+    std::process::abort();
+}
+
+#[tokio::test]
+async fn a_host_that_is_shut_down_was_not_taken_down() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let host = open(folder.path());
+        host.obey(&Registry::default().orders());
+        assert!(offered(&host, &release(2)).await);
+    }
+    for round in 0..3 {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "leaving_child", "--nocapture", "--test-threads=1"])
+            .env(LEAVING, folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stderr);
+        assert!(!said.contains("panicked"), "round {round}: {said}");
+        let host = open(folder.path());
+        assert_eq!(sequence(&shelf(&host).current), Some(2));
+        assert_eq!(counters(&host, 2).launches, 0, "round {round}: it was taken for a failed start");
+    }
 }
 
 #[tokio::test]

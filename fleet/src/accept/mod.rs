@@ -31,6 +31,7 @@ pub use saved::RestoreError;
 use std::collections::BTreeMap;
 
 use mpkg_manifest::AppId;
+use mpkg_manifest::permission::Risk;
 use mpkg_package::{PublisherId, Root, RootChain, Time, Trust};
 
 use crate::document::{AppState, FleetHead, Sequenced, SignedDocument, StopNotice};
@@ -46,6 +47,8 @@ pub struct Fleet {
     root_floor: u32,
     roots: Option<RootChain>,
     head: Option<SignedDocument<FleetHead>>,
+    /// The latest that the clock told since that head, now and then.
+    seen: Option<Time>,
     apps: BTreeMap<AppId, SignedDocument<AppState>>,
     min_seq: BTreeMap<AppId, u64>,
     kills: KillSet,
@@ -60,6 +63,7 @@ impl Fleet {
             root_floor: trust.root_floor(),
             roots: None,
             head: None,
+            seen: None,
             apps: BTreeMap::new(),
             min_seq: BTreeMap::new(),
             kills: KillSet::default(),
@@ -119,7 +123,28 @@ impl Fleet {
 
     /// The time, as far as it can be known: a clock that was turned back does not make old knowledge new.
     pub fn now(&self, clock: Option<Time>) -> Option<Time> {
+        self.by_the_head(clock).map(|now| self.seen.map_or(now, |seen| now.max(seen)))
+    }
+
+    /// What documents are judged by: the clock, and not before the head. What was seen has no say in it, or a clock that
+    /// once was far ahead would have the very head refused that ends it.
+    fn by_the_head(&self, clock: Option<Time>) -> Option<Time> {
         clock.map(|now| self.head.as_ref().map_or(now, |head| now.max(head.document().issued)))
+    }
+
+    /// The same knowledge, with this time kept as seen, to be persisted: from then on [`Self::now`] is no earlier, whatever
+    /// the clock is set to, until there is a newer head. To be asked again and again; it gives something once an hour, and
+    /// when permissions stand otherwise than by what is kept.
+    #[must_use = "what was seen is to be persisted, or a restart forgets it"]
+    pub fn at(&self, clock: Option<Time>) -> Option<Self> {
+        let (clock, kept) = (clock?, self.now(Some(self.head.as_ref()?.document().issued))?);
+        let later = clock.unix().saturating_sub(kept.unix());
+        let standing = |now: Time| {
+            let age_s = self.age_s(Some(now));
+            [Risk::Low, Risk::Sensitive, Risk::High].map(|risk| self.staleness().standing(risk, age_s))
+        };
+        let due = later >= limits::SEEN_EVERY_S || (later > 0 && standing(clock) != standing(kept));
+        due.then(|| Self { seen: Some(clock), ..self.clone() })
     }
 
     /// Seconds since the newest fleet head was issued. Nothing without a clock or a head. It is measured by the head
@@ -199,7 +224,8 @@ impl Fleet {
         let held = self.head.as_ref().map(SignedDocument::to_bytes);
         let outcome = self.apply(verdict, None, &signed, held, clock);
         if outcome.changed {
-            self.head = Some(signed);
+            // What the clock told before may have been wrong: a new head begins anew, or nothing would ever mend it.
+            (self.head, self.seen) = (Some(signed), None);
         }
         outcome
     }
@@ -253,7 +279,7 @@ impl Fleet {
         let root = self.root().ok_or(AcceptError::NoRoot)?;
         let signed = SignedDocument::<D>::parse(bytes)?;
         signed.verify(root)?;
-        let expired = match (self.now(clock), root.expires()) {
+        let expired = match (self.by_the_head(clock), root.expires()) {
             (Some(now), Some(expires)) if now >= expires => {
                 Some(AcceptError::RootExpired { version: root.version(), expires })
             }
@@ -292,6 +318,11 @@ impl Fleet {
                 let (app, position) = (Some(document.app_id.clone()), document.position());
                 Err(AcceptError::Equivocation { app, position })
             }
+            // Also where nothing is held to compare with: else any state that was ever signed would do for a new host.
+            Some(entry) if place != Place::Same && document.position() < entry.position() => {
+                let (found, known) = (document.position(), entry.position());
+                Err(AcceptError::Older { found, known })
+            }
             _ => Ok(place),
         }
     }
@@ -315,7 +346,7 @@ impl Fleet {
         let error = match verdict {
             Ok(place) => {
                 let mut outcome = Outcome { changed: place != Place::Same, ..Outcome::default() };
-                if let Some(now) = self.now(clock)
+                if let Some(now) = self.by_the_head(clock)
                     && now >= document.expires()
                 {
                     outcome.notices.push(Notice::Expired { expires: document.expires() });

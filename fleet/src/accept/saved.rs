@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 use mpkg_manifest::AppId;
-use mpkg_package::{PublisherId, RootChain};
+use mpkg_package::{PublisherId, RootChain, Time};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -22,6 +22,8 @@ struct Saved {
     root_floor: u32,
     roots: Option<String>,
     head: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<Time>,
     apps: BTreeMap<AppId, String>,
     min_seq: BTreeMap<AppId, u64>,
     kills: KillSet,
@@ -56,6 +58,7 @@ impl Fleet {
             root_floor: self.root_floor,
             roots: self.roots.as_ref().map(|roots| BASE64.encode(&roots.to_bytes())),
             head: self.head.as_ref().map(encode),
+            seen: self.seen,
             apps: self.apps.iter().map(|(app, state)| (app.clone(), encode(state))).collect(),
             min_seq: self.min_seq.clone(),
             kills: self.kills.clone(),
@@ -86,6 +89,7 @@ impl Fleet {
             root_floor: saved.root_floor,
             roots,
             head: saved.head.as_deref().map(decode).transpose()?,
+            seen: saved.seen,
             apps,
             min_seq: saved.min_seq,
             kills: saved.kills,

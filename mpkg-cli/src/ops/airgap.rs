@@ -48,7 +48,8 @@ pub(crate) fn import(args: &FleetImport) -> Outcome<Imported> {
         .build()
         .map_err(|error| Failure::internal(format!("no event loop: {error}")))?;
     runtime.block_on(async {
-        let host = Host::builder(&args.data).build().map_err(|error| failure::host(&error))?;
+        let host = Host::builder(&args.data).supervised(true).build();
+        let host = host.map_err(|error| failure::host(&error))?;
         let agent = Agent::start(settings, host).await.map_err(|error| refused(&error))?;
         let mut events = agent.events();
         let kept = agent.status().await.map_err(|error| refused(&error))?.apps;

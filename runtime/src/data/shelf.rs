@@ -272,8 +272,15 @@ impl Data {
 
     /// The releases of an app that are on the disk, in ascending order of their sequence.
     pub(crate) fn releases(&self, app_id: &str) -> Result<Vec<Held>, DataError> {
-        let mut held = self.all_held()?;
-        held.retain(|held| held.installed.app_id == app_id);
+        let table = self.db.begin_read()?.open_table(RELEASES)?;
+        let mut held: Vec<Held> = Vec::new();
+        for row in table.range((app_id, "")..)? {
+            let (key, json) = row?;
+            if key.value().0 != app_id {
+                break;
+            }
+            held.push(serde_json::from_str(json.value())?);
+        }
         held.sort_by_key(|held| held.installed.release_seq);
         Ok(held)
     }
@@ -320,7 +327,7 @@ impl Data {
         digest: &str,
         allowed: impl Fn(&AppRelease) -> bool,
     ) -> Result<(), DataError> {
-        self.change_if(|records| {
+        let turned = self.change_if(|records| {
             if records.next(app_id)?.as_deref() != Some(digest) {
                 return Ok(None);
             }
@@ -337,6 +344,9 @@ impl Data {
             })?;
             records.make_current(&app).map(Some)
         })?;
+        if turned.is_some() {
+            tracing::debug!(app = app_id, step = "turned", "updates");
+        }
         Ok(())
     }
 

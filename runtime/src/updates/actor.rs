@@ -1,8 +1,9 @@
 //! The one task that decides: documents in, orders and installations out.
 //!
-//! It waits for the disk and for nothing else: what takes longer runs beside it, so that a kill never waits for a download
-//! or for a registry that does not answer.
+//! It waits for the disk and for nothing else: what takes longer runs beside it, so that a kill never waits for a download,
+//! for an app that is to end, or for a registry that does not answer.
 
+mod apps;
 mod papers;
 mod reports;
 
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mpkg_fleet::{Batch, Context, Fleet, KillId, Level, Position, StreamEvent};
+use mpkg_fleet::{Batch, Context, Fleet, KillId, Position, ReleaseRef, StreamEvent};
 use mpkg_manifest::AppId;
 use mpkg_package::Hash;
 use mpkg_registry_client::ClientError;
@@ -21,15 +22,16 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::{AgentError, Opened};
-use super::device::{Device, Offer, Shelf};
+use super::device::{Device, Shelf};
 use super::event::{AppStatus, Event, Status};
-use super::fetch::{Papers, Wanted, some_of};
+use super::fetch::{FetchError, Papers, Wanted, some_of};
 use super::installs::{Installing, Installs};
 use super::orders::Orders;
 use super::settings::Settings;
 use super::unreported::Unreported;
 use super::vault::{APPS, Vault};
 use crate::data::DataError;
+use crate::error::InstallError;
 
 /// Calls that wait for news at the same time.
 const ASKING: usize = 64;
@@ -49,8 +51,10 @@ pub(crate) enum Message {
 
 /// What ran beside, and has ended.
 enum Done {
-    Fetched { wanted: Wanted, papers: Papers, error: Option<ClientError> },
+    Fetched { wanted: Wanted, papers: Papers, error: Option<FetchError> },
     Installed(Installing),
+    Switched { app: AppId, release: ReleaseRef, outcome: Result<bool, DataError> },
+    Removed { app: AppId, outcome: Result<(), InstallError>, answer: Option<Answer<Result<(), AgentError>>> },
     Reported { batch: Batch, outcome: Result<(), ClientError>, answer: Option<Answer<()>> },
 }
 
@@ -74,6 +78,9 @@ pub(crate) struct Actor<D: Device> {
     /// Who waits for the news that are being fetched.
     waiting: Vec<Answer<()>>,
     installs: Installs,
+    /// Apps that are being switched or removed, once for each time. Both may wait for an app to end, and nothing else is
+    /// begun with it meanwhile.
+    busy: Vec<AppId>,
     unreported: Unreported,
     reporting: bool,
     /// What is known is not on the disk, so nothing but what ends something is begun on its word.
@@ -122,6 +129,7 @@ impl<D: Device> Actor<D> {
             roots_asked: None,
             waiting: Vec::new(),
             installs,
+            busy: Vec::new(),
             unreported: Unreported::new(telemetry.as_deref()),
             reporting: false,
             unsaved: false,
@@ -144,7 +152,11 @@ impl<D: Device> Actor<D> {
         }
         self.device.obey(&self.orders(&self.fleet));
         self.reached.send_replace(self.position());
+        self.keep_time().await;
         self.settle().await;
+        // What the last run did not survive was counted just now, and this one may not live long either.
+        self.count().await;
+        self.keep_unreported().await;
         self
     }
 
@@ -158,19 +170,22 @@ impl<D: Device> Actor<D> {
         let mut look = every(self.settings.look_every);
         let mut report = every(self.settings.report_every);
         loop {
+            // What comes now and then is first: a registry that never stops talking holds up nothing but what it says.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(message) = inbox.recv() => self.handle(message).await,
+                _ = look.tick() => {
+                    self.look().await;
+                    look.reset();
+                }
+                _ = report.tick() => self.report(None).await,
                 Some(done) = self.beside.join_next() => {
                     if let Ok(done) = done {
                         self.finish(done).await;
                     }
                 }
                 Some(waiting) = self.asked.recv() => self.news(waiting),
-                _ = look.tick() => self.look().await,
-                _ = report.tick() => self.report(None).await,
-                else => break,
+                Some(message) = inbox.recv() => self.handle(message).await,
             }
         }
         self.beside.shutdown().await;
@@ -227,14 +242,18 @@ impl<D: Device> Actor<D> {
             }
             Message::Remove { app, answer } => {
                 let was = self.wanted.remove(&app);
-                let mut outcome = self.keep_wanted().await.map_err(AgentError::from);
-                if outcome.is_ok() {
-                    self.installs.forget(&app);
-                    outcome = self.device.remove(&app).await.map_err(Into::into);
-                } else if was {
-                    self.wanted.insert(app);
+                match self.keep_wanted().await {
+                    Ok(()) => {
+                        self.installs.forget(&app);
+                        self.remove(app, Some(answer));
+                    }
+                    Err(error) => {
+                        if was {
+                            self.wanted.insert(app);
+                        }
+                        let _ = answer.send(Err(error.into()));
+                    }
                 }
-                let _ = answer.send(outcome);
             }
             Message::Refresh { answer } => self.news(answer),
             Message::Import { folder, papers, answer } => {
@@ -255,9 +274,35 @@ impl<D: Device> Actor<D> {
         match done {
             Done::Fetched { wanted, papers, error } => self.fetched(wanted, papers, error).await,
             Done::Installed(installing) => {
+                // It was given up too late for what was already being written.
+                let left = installing.shelved().filter(|app| !self.wanted.contains(*app)).cloned();
                 for event in self.installs.ended(installing) {
                     self.tell(event);
                 }
+                if let Some(app) = left {
+                    self.remove(app, None);
+                }
+                self.settle().await;
+            }
+            Done::Switched { app, release, outcome } => {
+                self.is_done_with(&app);
+                match outcome {
+                    Ok(true) => {
+                        self.tell(Event::Switched { app, release });
+                        // Something else may be decided by now.
+                        self.settle().await;
+                    }
+                    Ok(false) => {}
+                    Err(error) => self.trouble(&error),
+                }
+            }
+            Done::Removed { app, outcome, answer } => {
+                self.is_done_with(&app);
+                if let (Err(error), None) = (&outcome, &answer) {
+                    self.trouble(error);
+                }
+                let _ = answer.map(|answer| answer.send(outcome.map_err(Into::into)));
+                // It may be wanted again.
                 self.settle().await;
             }
             Done::Reported { batch, outcome, answer } => self.reported(batch, outcome, answer).await,
@@ -272,6 +317,7 @@ impl<D: Device> Actor<D> {
 
     /// What changes by time alone, and what failed.
     async fn look(&mut self) {
+        self.keep_time().await;
         if self.unsaved {
             self.save().await;
         }
@@ -281,62 +327,11 @@ impl<D: Device> Actor<D> {
         self.settle().await;
     }
 
-    /// Brings every app to what is decided.
-    async fn settle(&mut self) {
-        if self.unsaved {
-            return;
-        }
-        let orders = self.orders(&self.fleet);
-        for app in self.wanted.clone() {
-            if let Err(error) = self.settle_app(&orders, &app).await {
-                self.trouble(&error);
-            }
-        }
-    }
-
-    async fn settle_app(&mut self, orders: &Arc<Orders>, app: &AppId) -> Result<(), DataError> {
-        let Some(shelf) = self.shelf(app).await? else { return Ok(()) };
-        let decision = orders.decide(app, shelf.current.as_ref());
-        self.warn(app, &decision.effects.warn, &decision.running.warn);
-        let Some(release) = decision.run else { return Ok(()) };
-        self.installs.only(app, release.package.sha256);
-        if shelf.rejects(&release) {
-            if self.rejected.insert((app.clone(), release.package.sha256)) {
-                self.tell(Event::Rejected { app: app.clone(), release });
-            }
-            return Ok(());
-        }
-        if shelf.ahead().is_some_and(|ahead| ahead.package == release.package) {
-            return Ok(());
-        }
-        if shelf.has(&release) {
-            tracing::debug!(app = app.as_str(), step = "switch", "updates");
-            if self.device.switch(app, &release, self.settings.switch).await? {
-                self.tell(Event::Switched { app: app.clone(), release });
-            }
-            return Ok(());
-        }
-        let Some(state) = self.fleet.app(app) else { return Ok(()) };
-        let publisher = state.document().publisher;
-        let offer = Offer { app: app.clone(), publisher, release: release.clone() };
-        // The first one of an app waits for nobody.
-        let wait = if shelf.current.is_some() { some_of(self.settings.spread) } else { Duration::ZERO };
-        if let Some(work) = self.installs.begin(offer, &shelf, self.device.clone(), wait) {
-            self.tell(Event::Fetching { app: app.clone(), release });
-            self.beside.spawn(async move { Done::Installed(work.await) });
-        }
-        Ok(())
-    }
-
-    fn warn(&mut self, app: &AppId, ahead: &[KillId], running: &[KillId]) {
-        for id in ahead.iter().chain(running) {
-            let Some(kill) = self.fleet.kills().get(*id).filter(|kill| kill.level == Level::Warn) else {
-                continue;
-            };
-            let reason = kill.reason.to_string();
-            if self.warned.insert((app.clone(), *id)) {
-                self.tell(Event::Warn { app: app.clone(), kill: *id, reason });
-            }
+    /// Keeps what time it is, where that is due: a clock that is set back later makes nothing newer.
+    async fn keep_time(&mut self) {
+        if let Some(fleet) = self.fleet.at((self.settings.clock)()) {
+            self.fleet = Arc::new(fleet);
+            self.save().await;
         }
     }
 

@@ -88,7 +88,7 @@ impl AgentError {
 /// use miniapp_runtime::updates::{Agent, Settings};
 /// use mpkg_package::{Root, SecretKey, Trust};
 /// # let folder = tempfile::tempdir().unwrap();
-/// let host = Host::builder(folder.path()).build().unwrap();
+/// let host = Host::builder(folder.path()).supervised(true).build().unwrap();
 /// let registry = Root::single(&SecretKey::from_seed(&[1; 32]).public());
 /// let context = serde_json::from_str(
 ///     r#"{"unit": "device-1", "platform": "android", "host_version": "3.1.0"}"#,

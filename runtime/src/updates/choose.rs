@@ -26,7 +26,7 @@ const BURIED: Duration = Duration::from_secs(5);
 pub(crate) struct Gates(Mutex<HashMap<String, Arc<RwLock<()>>>>);
 
 impl Gates {
-    pub(super) fn of(&self, app_id: &str) -> Arc<RwLock<()>> {
+    pub(crate) fn of(&self, app_id: &str) -> Arc<RwLock<()>> {
         let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gate) = gates.get(app_id) {
             return gate.clone();

@@ -27,6 +27,8 @@ pub(crate) enum FetchError {
     Another { path: PathBuf },
     #[error("it is not in the folder, and there is no registry to get it from")]
     Missing,
+    #[error("it did not come within {} s", .0.as_secs())]
+    Slow(Duration),
 }
 
 impl FetchError {
@@ -34,9 +36,30 @@ impl FetchError {
         match self {
             Self::Client(error) => error.code(),
             Self::Split { source, .. } => Some(source.code()),
-            Self::File { .. } | Self::Another { .. } | Self::Missing => None,
+            Self::File { .. } | Self::Another { .. } | Self::Missing | Self::Slow(_) => None,
         }
     }
+}
+
+/// How long one document may take. A registry that sends a byte now and then holds up nothing for ever.
+pub(crate) const DOCUMENT: Duration = Duration::from_secs(60);
+/// How long documents that are fetched together may take, in the time of one.
+const DOCUMENTS: u32 = 4;
+/// How long a package may take, besides what its length takes on the slowest connection that is waited for.
+const PACKAGE: Duration = Duration::from_secs(600);
+/// Bytes in a second on that.
+const SLOWEST: u64 = 8 << 10;
+
+/// How long a package of this many bytes may take, and a patch to it.
+pub(crate) fn time_for(bytes: u64) -> Duration {
+    PACKAGE + Duration::from_secs(bytes / SLOWEST)
+}
+
+async fn within<T>(
+    time: Duration,
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, FetchError> {
+    Ok(tokio::time::timeout(time, work).await.map_err(|_| FetchError::Slow(time))??)
 }
 
 /// A random time up to this one: many hosts are told the same in the same moment.
@@ -60,28 +83,45 @@ pub(crate) enum Wanted {
     States(Vec<AppId>),
 }
 
-/// Fetches documents; gives those that came before something went wrong, too.
-pub(crate) async fn documents(client: &Client, wanted: &Wanted) -> (Papers, Option<ClientError>) {
+/// Fetches documents; gives those that came although something went wrong, too, and what that was. Each may take so long,
+/// and all of them a few times that.
+pub(crate) async fn documents(
+    client: &Client,
+    wanted: &Wanted,
+    each: Duration,
+) -> (Papers, Option<FetchError>) {
     let mut papers = Papers::new();
-    let outcome = fetch(client, wanted, &mut papers).await;
-    (papers, outcome.err())
+    let all = each * DOCUMENTS;
+    let outcome = tokio::time::timeout(all, fetch(client, wanted, each, &mut papers)).await;
+    (papers, outcome.unwrap_or(Err(FetchError::Slow(all))).err())
 }
 
-async fn fetch(client: &Client, wanted: &Wanted, papers: &mut Papers) -> Result<(), ClientError> {
+async fn fetch(
+    client: &Client,
+    wanted: &Wanted,
+    each: Duration,
+    papers: &mut Papers,
+) -> Result<(), FetchError> {
     match wanted {
         Wanted::Head { roots } => {
             if *roots {
-                papers.push((Paper::Roots, client.registry_roots().await?));
+                papers.push((Paper::Roots, within(each, client.registry_roots()).await?));
             }
-            papers.push((Paper::Head, client.head().await?));
+            papers.push((Paper::Head, within(each, client.head()).await?));
+            Ok(())
         }
         Wanted::States(apps) => {
+            let mut outcome = Ok(());
             for app in apps {
-                papers.push((Paper::State { app: app.clone() }, client.state(app).await?));
+                // One app's that cannot be had keeps back no other's.
+                match within(each, client.state(app)).await {
+                    Ok(state) => papers.push((Paper::State { app: app.clone() }, state)),
+                    Err(error) => outcome = outcome.and(Err(error)),
+                }
             }
+            outcome
         }
     }
-    Ok(())
 }
 
 /// Where packages come from.
@@ -90,6 +130,8 @@ pub(crate) struct Source {
     pub(crate) client: Option<Client>,
     pub(crate) folder: Option<PathBuf>,
     pub(crate) vault: Vault,
+    /// How long a package may take, or a patch to it.
+    pub(crate) time: fn(u64) -> Duration,
 }
 
 /// A package as it came, to be verified.
@@ -108,17 +150,26 @@ impl Source {
         release: &ReleaseRef,
         bases: Vec<(Digest, Vec<u8>)>,
     ) -> Result<Came, FetchError> {
-        if let Some(came) = self.in_folder(release).await? {
-            return Ok(came);
+        match self.in_folder(release).await {
+            Ok(Some(came)) => return Ok(came),
+            Ok(None) => {}
+            // Whoever fills the folder must not keep from this host what its registry has.
+            Err(error) if self.client.is_some() => {
+                tracing::warn!(%error, "what is in the folder is passed over");
+            }
+            Err(error) => return Err(error),
         }
         let client = self.client.as_ref().ok_or(FetchError::Missing)?;
-        let signature = client.signature(release.package.sha256).await?;
-        let (patched, refused) = patched(client, release.package, bases).await;
+        let time = (self.time)(release.package.size);
+        let signature = within(time.min(DOCUMENT), client.signature(release.package.sha256)).await?;
+        let patch = tokio::time::timeout(time, patched(client, release.package, bases)).await;
+        let (patched, refused) = patch.unwrap_or((None, None));
         if let Some((package, bytes)) = patched {
             return Ok(Came { package, signature, way: Way::Delta(bytes), refused });
         }
         let path = self.vault.partial(release.package.sha256);
-        client.download(release.package, &path, &mut |_| ()).await?;
+        // What came of it in that time stays for the next one.
+        within(time, client.download(release.package, &path, &mut |_| ())).await?;
         let read = tokio::fs::read(&path).await;
         let package = read.map_err(|source| FetchError::File { path: path.clone(), source })?;
         Ok(Came { package, signature, way: Way::Full, refused })
@@ -199,4 +250,72 @@ async fn patched(client: &Client, to: Digest, bases: Vec<(Digest, Vec<u8>)>) -> 
         };
     }
     (None, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A registry that answers what has `slow` in its path a byte at a time, for ever, and everything else with `fine`.
+    async fn trickling(slow: String) -> Client {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let slow = slow.clone();
+                tokio::spawn(async move {
+                    let mut request = vec![0; 4096];
+                    let mut read = 0;
+                    while !request[..read].ends_with(b"\r\n\r\n") {
+                        match socket.read(&mut request[read..]).await {
+                            Ok(0) | Err(_) => return,
+                            Ok(more) => read += more,
+                        }
+                    }
+                    let line = String::from_utf8_lossy(&request[..read]).lines().next().unwrap().to_owned();
+                    if !line.contains(&slow) {
+                        let fine = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nfine";
+                        let _ = socket.write_all(fine).await;
+                        return;
+                    }
+                    let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n").await;
+                    while socket.write_all(b"x").await.is_ok() {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                });
+            }
+        });
+        Client::new(&address, None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_app_whose_state_trickles_keeps_back_no_other() {
+        let client = trickling("org.example.slow".to_owned()).await;
+        let apps = ["org.example.slow", "org.example.b"].map(|app| app.parse().unwrap());
+        let wanted = Wanted::States(apps.to_vec());
+        let (papers, error) = documents(&client, &wanted, Duration::from_secs(2)).await;
+        let [_, b] = apps;
+        assert_eq!(papers, [(Paper::State { app: b }, b"fine".to_vec())]);
+        assert!(matches!(error, Some(FetchError::Slow(_))), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_package_that_trickles_is_given_up() {
+        let package = Digest { size: 60_000, ..Digest::of(b"package") };
+        let client = trickling(format!("{} ", package.sha256)).await;
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(folder.path(), false).unwrap();
+        let source = Source { client: Some(client), folder: None, vault, time: |_| Duration::from_secs(2) };
+        let release = ReleaseRef { package, release_seq: 1, version: "1.0.0".parse().unwrap() };
+        let outcome = source.get(&release, Vec::new()).await;
+        assert!(matches!(outcome, Err(FetchError::Slow(_))));
+    }
+
+    #[test]
+    fn what_is_larger_may_take_longer() {
+        assert_eq!(time_for(0), PACKAGE);
+        assert_eq!(time_for(limits::PACKAGE as u64), PACKAGE + Duration::from_secs(8 << 10));
+    }
 }

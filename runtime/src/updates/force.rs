@@ -11,20 +11,36 @@ use crate::stop::StopReason;
 
 /// The newest orders, if anybody gives this host any.
 #[derive(Debug, Default)]
-pub(crate) struct InForce(RwLock<Option<Arc<Orders>>>);
+pub(crate) struct InForce {
+    orders: RwLock<Option<Arc<Orders>>>,
+    /// Nothing is launched before there are some.
+    supervised: bool,
+}
 
 impl InForce {
+    pub(crate) fn new(supervised: bool) -> Self {
+        Self { supervised, ..Self::default() }
+    }
+
     pub(crate) fn get(&self) -> Option<Arc<Orders>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.orders.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn set(&self, orders: Arc<Orders>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(orders);
+        *self.orders.write().unwrap_or_else(PoisonError::into_inner) = Some(orders);
     }
 
     /// Whether somebody watches over this host.
     pub(crate) fn any(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.orders.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Refuses to launch anything of an app while what is switched off cannot be known.
+    pub(crate) fn await_first(&self, app_id: &str) -> Result<(), LaunchError> {
+        if self.supervised && !self.any() {
+            return Err(LaunchError::Unsupervised { app_id: app_id.to_owned() });
+        }
+        Ok(())
     }
 
     /// Whether a release may be launched.

@@ -1,7 +1,6 @@
 //! A host as what an agent decides for: its shelf of verified releases, and which of them runs.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use mpkg_fleet::ReleaseRef;
@@ -78,7 +77,8 @@ impl Host {
 
     /// Puts a signed package that is shipped within the Super App on the shelf, where it stays: an app whose releases from
     /// elsewhere do not start goes back to it. It is what runs if nothing else is installed. To be called whenever the host
-    /// starts; a package of the same app that was embedded before is an ordinary one from then on.
+    /// starts: what is damaged of it on the disk is mended then. A package of the same app that was embedded before is an
+    /// ordinary one from then on.
     ///
     /// It must come from a publisher that this host trusts, or that the fleet's state names for the app. It may be older
     /// than what was installed; its root may not be older than the newest that this host has seen of the publisher.
@@ -114,10 +114,9 @@ fn embed(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
         None
     } else {
         check_succession(inner, &app)?;
-        let floors = admit(inner, &verified, &app, true)?;
-        write_file(&inner.data.package_path(&app.digest), &[verified.package()])?;
-        Some(floors)
+        Some(admit(inner, &verified, &app, true)?)
     };
+    keep(inner, &app, verified.package())?;
     inner.data.change(|records| {
         if let Some(floors) = floors {
             records.hold(&app)?;
@@ -143,7 +142,9 @@ impl Device for Host {
         let starts = &inner.living.starts;
         starts.record(inner);
         starts.settle(inner, app.as_str())?;
-        let held = inner.data.releases(app.as_str())?;
+        let mut held = inner.data.releases(app.as_str())?;
+        // What is recorded and gone from the disk is to be fetched again.
+        held.retain(|held| is_there(inner, &held.installed));
         let here = inner.data.on_hand(app.as_str())?;
         let releases = held.iter().map(|held| held.installed.release().map(|it| it.release));
         let releases = releases.collect::<Result<Vec<_>, _>>()?;
@@ -261,18 +262,27 @@ fn shelve(inner: &Inner, offer: &Offer, package: Vec<u8>, signature: &[u8]) -> R
     let _shelving = lock(inner);
     check_succession(inner, &app)?;
     let floors = admit(inner, &verified, &app, true)?;
-    let path = inner.data.package_path(&app.digest);
-    if !is_whole(&path, &app) {
-        write_file(&path, &[verified.package()])?;
-    }
+    keep(inner, &app, verified.package())?;
+    tracing::debug!(app = app.app_id, step = "written", "updates");
     inner.data.change(|records| {
         records.hold(&app)?;
         records.raise_trust(&app, floors)
     })?;
+    tracing::debug!(app = app.app_id, step = "recorded", "updates");
     Ok(())
 }
 
-/// Whether a file is that package already, byte for byte.
-fn is_whole(path: &Path, app: &Installed) -> bool {
-    std::fs::read(path).is_ok_and(|bytes| digest::identity(&bytes).sha256.to_string() == app.digest)
+/// Writes a package, unless its file is that package already, byte for byte.
+fn keep(inner: &Inner, app: &Installed, package: &[u8]) -> Result<(), DataError> {
+    let path = inner.data.package_path(&app.digest);
+    let whole =
+        std::fs::read(&path).is_ok_and(|bytes| digest::identity(&bytes).sha256.to_string() == app.digest);
+    if whole { Ok(()) } else { write_file(&path, &[package]) }
+}
+
+/// Whether the file of a release is there, by its length. One that is as long and another is found out by a launch, which
+/// removes it.
+fn is_there(inner: &Inner, app: &Installed) -> bool {
+    let path = inner.data.package_path(&app.digest);
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == app.size)
 }

@@ -214,7 +214,7 @@ impl Starts {
     }
 
     /// Records how launches came out; when it returns, all are that came out before. Waits for the disk.
-    pub(super) fn record(&self, host: &Inner) {
+    pub(crate) fn record(&self, host: &Inner) {
         let _recording = lock(&self.recording);
         loop {
             let events = {
@@ -253,6 +253,9 @@ impl Starts {
             })?;
             judge(host, records, app_id).map(Some)
         });
+        if matches!(event.outcome, Outcome::CameUp) {
+            tracing::debug!(app = app_id, step = "beacon", "updates");
+        }
         self.tell(recorded.map(Option::flatten));
     }
 
@@ -322,6 +325,7 @@ impl Starts {
             })
         });
         recorded.await.map_err(|_| LaunchError::Interrupted)??;
+        tracing::debug!(app = life.app_id, step = "begun", "updates");
         Ok(())
     }
 

@@ -33,6 +33,7 @@ impl Kiosk<'_> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let host = Host::builder(self.data)
+                .supervised(true)
                 .permissions(StaticPermissions::allow(["storage", "events"]))
                 .build()
                 .unwrap();

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use miniapp_runtime::updates::{Event, Way};
 use mpkg_fleet::{AppState, BasisPoints, FleetHead, Level, Notice, SignedDocument};
 use mpkg_package::SecretKey;
 use serde_json::json;
 
-use crate::common::{APP, Package, TestRegistry, key};
+use crate::common::{APP, Package, TestRegistry, key, start_with};
 use crate::device::Host;
 use crate::following::{kill, lift, with_baseline};
 use crate::proxy::{Answer, Fault, Proxy};
@@ -96,6 +97,55 @@ async fn older_heads_and_states_change_nothing() {
     assert_eq!(host.device.current(), Some(2));
     // And it is known that something is kept back.
     assert_eq!(host.device.orders().fleet().missing().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_host_is_given_no_state_from_before_either() {
+    let registry = with_baseline().await;
+    let lie = Lie::default();
+    lie.tell(STATE, bytes(&registry, STATE).await);
+    registry.publish(2).await;
+    registry.everywhere(2).await;
+    let told = lie.clone();
+    let heads = |event: &str| if event.contains("\"type\":\"head\"") { Fault::Drop } else { Fault::Pass };
+    let proxy = Proxy::new(&registry.base, move |path, _| told.answer(path), heads).await;
+    let mut host = Host::at(&registry, &proxy.base, "unit").await;
+    host.agent.refresh().await.unwrap();
+    host.refused("MPKG-F36").await;
+    assert_eq!(host.device.current(), None);
+    assert_eq!(host.device.orders().fleet().missing().len(), 1);
+    lie.tell(STATE, bytes(&registry, STATE).await);
+    host.agent.refresh().await.unwrap();
+    host.runs(2).await;
+    assert_eq!(host.device.held().packages.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_never_stops_talking_holds_up_nothing() {
+    let registry =
+        start_with(|config| mpkg_registry::Config { heartbeat_every: Duration::from_millis(50), ..config })
+            .await;
+    registry.claim().await;
+    registry.publish(1).await;
+    registry.everywhere(1).await;
+    let on = Arc::new(AtomicBool::new(false));
+    let flooding = on.clone();
+    let flood = move |event: &str| {
+        let flood = event.contains("heartbeat") && flooding.load(Ordering::SeqCst);
+        if flood { Fault::Flood } else { Fault::Pass }
+    };
+    let proxy = Proxy::new(&registry.base, |_, _| Answer::Honest, flood).await;
+    let mut host = Host::at(&registry, &proxy.base, "unit").await;
+    host.runs(1).await;
+    host.caught_up(&registry).await;
+    on.store(true, Ordering::SeqCst);
+    proxy.flooded().await;
+    // Only an answer to a question of its own tells it of the next release, which is then fetched.
+    registry.publish(2).await;
+    registry.everywhere(2).await;
+    let refreshed = tokio::time::timeout(Duration::from_secs(60), host.agent.refresh()).await;
+    refreshed.expect("an answer").unwrap();
+    host.runs(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use mpkg_manifest::AppId;
 use mpkg_package::{Trust, verify_any};
 use mpkg_registry_client::{Backoff, Client};
 use tempfile::TempDir;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::common::{APP, TestRegistry};
 
@@ -26,6 +26,28 @@ pub struct Held {
     pub counters: BTreeMap<u64, Counters>,
     /// Releases that it says did not start.
     pub reject: Vec<ReleaseRef>,
+    /// How often it was told to remove the app.
+    pub removals: usize,
+    /// Where it waits before it switches.
+    pub switching: Option<Hold>,
+    /// Where it waits before it keeps a package that it has verified.
+    pub keeping: Option<Hold>,
+}
+
+/// Something that takes until a test says so.
+#[derive(Clone, Default)]
+pub struct Hold {
+    pub reached: Arc<Notify>,
+    pub over: Arc<Notify>,
+}
+
+impl Hold {
+    async fn pass(hold: Option<Self>) {
+        if let Some(hold) = hold {
+            hold.reached.notify_one();
+            hold.over.notified().await;
+        }
+    }
 }
 
 /// Clones are the same device.
@@ -87,16 +109,25 @@ impl Device for Noting {
         let trust = [Trust::publisher(offer.publisher)];
         let verified = verify_any(package, Some(&signature), &trust).map_err(Box::new)?;
         assert_eq!(verified.digest(), offer.release.package);
-        let mut held = self.held();
-        held.packages.push((offer.release.clone(), verified.package().to_vec()));
-        held.shelf.releases.push(offer.release);
-        held.shelf.releases.sort_by_key(|release| release.release_seq);
+        let device = self.clone();
+        // As on a thread that waits for the disk: it goes on when nobody waits for it any more.
+        let keeping = tokio::spawn(async move {
+            let hold = device.held().keeping.clone();
+            Hold::pass(hold).await;
+            let mut held = device.held();
+            held.packages.push((offer.release.clone(), verified.package().to_vec()));
+            held.shelf.releases.push(offer.release);
+            held.shelf.releases.sort_by_key(|release| release.release_seq);
+        });
+        keeping.await.unwrap();
         Ok(())
     }
 
     async fn prepare(&self, _: &AppId, _: &ReleaseRef) {}
 
     async fn switch(&self, _: &AppId, release: &ReleaseRef, _: Switch) -> Result<bool, DataError> {
+        let hold = self.held().switching.clone();
+        Hold::pass(hold).await;
         let mut held = self.held();
         held.shelf.current = Some(release.clone());
         held.runs = true;
@@ -114,7 +145,8 @@ impl Device for Noting {
     }
 
     async fn remove(&self, _: &AppId) -> Result<(), InstallError> {
-        *self.held() = Held::default();
+        let mut held = self.held();
+        *held = Held { removals: held.removals + 1, ..Held::default() };
         Ok(())
     }
 
@@ -185,6 +217,8 @@ impl Host {
     pub async fn restart(self, settings: Settings) -> Self {
         let Self { device, agent, folder, .. } = self;
         agent.shutdown().await;
+        // They begin anew with each run.
+        device.held().counters.clear();
         Self::with(settings, device, folder).await
     }
 

@@ -8,7 +8,7 @@ use mpkg_registry::Role;
 use serde_json::{Value, json};
 
 use crate::common::{APP, TestRegistry, start};
-use crate::device::{Host, app, until};
+use crate::device::{Hold, Host, app, until};
 
 /// A registry with a first release that everybody is to run.
 pub async fn with_baseline() -> TestRegistry {
@@ -203,6 +203,91 @@ async fn what_did_not_start_here_is_not_run_again_and_something_newer_is() {
     registry.publish(3).await;
     registry.everywhere(3).await;
     host.runs(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_does_not_wait_for_an_app_that_is_to_end() {
+    let registry = with_baseline().await;
+    let mut host = Host::new(&registry, "unit").await;
+    host.runs(1).await;
+    let hold = Hold::default();
+    host.device.held().switching = Some(hold.clone());
+    registry.publish(2).await;
+    registry.everywhere(2).await;
+    hold.reached.notified().await;
+    kill(&registry, Level::Stop, json!({ "app": APP, "releases": { "from": 1, "to": 1 } })).await;
+    host.event("kill", |event| matches!(event, Event::Killed { .. })).await;
+    assert!(!host.device.launches() && !host.device.held().runs);
+    assert_eq!(host.device.current(), Some(1));
+    hold.over.notify_one();
+    host.runs(2).await;
+    assert!(host.device.launches());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_reported_is_on_the_disk_when_it_is_told_once() {
+    let registry = with_baseline().await;
+    let mut host = Host::new(&registry, "unit").await;
+    host.runs(1).await;
+    let path = host.settings.folder.join("telemetry.json");
+    let kept = || -> Vec<u64> {
+        let rows: Vec<Value> =
+            serde_json::from_slice(&std::fs::read(&path).unwrap_or(b"[]".to_vec())).unwrap();
+        rows.iter().map(|row| row["report"]["counters"]["crash_loops"].as_u64().unwrap()).collect()
+    };
+    registry.publish(2).await;
+    let plan = json!([{ "percent": 10_000, "bake_s": 0, "min_votes": 0 }]);
+    registry.roll_out(&json!({ "release_seq": 2, "plan": plan })).await;
+    host.runs(2).await;
+    assert_eq!(kept(), [0; 0]);
+    {
+        let mut held = host.device.held();
+        held.counters.insert(2, Counters { launches: 3, crash_loops: 1, ..Counters::default() });
+        let bad = held.shelf.current.clone().unwrap();
+        held.reject.push(bad);
+        held.shelf.current = held.shelf.releases.first().cloned();
+    }
+    // Nobody reports for an hour, and the process may end at any moment.
+    until("the rejection to be kept", || kept() == [1]).await;
+
+    // Found by the device when it starts, before it has an agent.
+    let Host { agent, device, settings, folder, .. } = host;
+    agent.shutdown().await;
+    device.held().counters = [(2, Counters { launches: 1, crash_loops: 1, ..Counters::default() })].into();
+    let host = Host::with(settings, device, folder).await;
+    assert_eq!(kept(), [1, 1]);
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_is_gone_from_the_disk_is_fetched_again() {
+    let registry = with_baseline().await;
+    let mut host = Host::new(&registry, "unit").await;
+    host.runs(1).await;
+    host.event("installation", |event| matches!(event, Event::Installed { .. })).await;
+    {
+        let mut held = host.device.held();
+        held.shelf.releases.clear();
+        held.packages.clear();
+    }
+    host.event("installation", |event| matches!(event, Event::Installed { .. })).await;
+    assert_eq!(host.device.held().packages.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_is_removed_while_it_is_installed_does_not_come_back() {
+    let registry = with_baseline().await;
+    let mut host = Host::new(&registry, "unit").await;
+    host.runs(1).await;
+    let hold = Hold::default();
+    host.device.held().keeping = Some(hold.clone());
+    registry.publish(2).await;
+    registry.everywhere(2).await;
+    hold.reached.notified().await;
+    host.agent.remove(app()).await.unwrap();
+    hold.over.notify_one();
+    until("the removal of what came too late", || host.device.held().removals == 2).await;
+    assert!(host.device.held().packages.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use mpkg_package::{Time, Trust};
 use serde_json::json;
 
 use crate::common::{APP, Package, TestRegistry};
-use crate::device::{Host, Noting, app, context, settings};
+use crate::device::{Host, Noting, app, context, settings, until};
 use crate::following::{kill, with_baseline};
 
 const DAY: i64 = 24 * 3_600;
@@ -44,9 +44,16 @@ async fn knowledge_fades_by_the_risk_of_what_it_allows_and_kills_do_not() {
     assert!(orders.decide(&app(), release.as_ref()).frozen.contains(&FrozenBy::Expired));
     now.store(3_650 * DAY, Ordering::SeqCst);
     assert_eq!(orders.fleet().kills().active().count(), 1);
-    // A clock that is set back does not make what is known any newer than when it was signed.
+    // A clock that is set back makes nothing newer: not after a restart, and not than when it was signed.
+    now.store(DAY + 60, Ordering::SeqCst);
+    let fleet = || host.device.orders().fleet().clone();
+    until("the time to be kept", || fleet().age_s(Time::from_unix(0)).unwrap() > DAY as u64).await;
     now.store(-3_650 * DAY, Ordering::SeqCst);
-    assert_eq!(standing(), [Standing::Fresh; 3]);
+    let settings = host.settings.clone();
+    let host = host.restart(settings).await;
+    let orders = host.device.orders();
+    let standing = || [Risk::Low, Risk::Sensitive, Risk::High].map(|risk| orders.standing(risk));
+    assert_eq!(standing()[2], Standing::Withdrawn);
     // The app asks for a refresh, and the registry has signed its head again.
     now.store(0, Ordering::SeqCst);
     let before = registry.registry.head();
@@ -110,6 +117,28 @@ async fn a_host_without_a_network_takes_state_and_packages_from_a_folder() {
     export(&other, drive.path(), &[1]).await;
     host.agent.import(drive.path()).await.unwrap();
     host.refused("MPKG-F31").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_no_good_does_not_keep_a_host_from_its_registry() {
+    let registry = with_baseline().await;
+    let drive = tempfile::tempdir().unwrap();
+    let mut host = Host::new(&registry, "unit").await;
+    host.runs(1).await;
+    export(&registry, drive.path(), &[]).await;
+    host.agent.import(drive.path()).await.unwrap();
+    let path = |code| {
+        let hash = mpkg_package::Hash::of(&Package::new(code).unsigned());
+        drive.path().join(format!("{hash}.mpkg"))
+    };
+    // What is no package, and a package that nobody signed.
+    fs::write(path(2), b"garbage").unwrap();
+    fs::write(path(3), Package::new(3).unsigned()).unwrap();
+    for code in [2, 3] {
+        registry.publish(code).await;
+        registry.everywhere(code).await;
+        host.runs(code).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

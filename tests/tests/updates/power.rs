@@ -81,7 +81,8 @@ async fn child() {
         .with_writer(move || cut.clone())
         .init();
     let folder = Path::new(&folder);
-    let host = Host::builder(folder).permissions(StaticPermissions::allow_all()).build().unwrap();
+    let builder = Host::builder(folder).supervised(true);
+    let host = builder.permissions(StaticPermissions::allow_all()).build().unwrap();
     let client = Client::new(&given(REGISTRY), Some(&given(TOKEN))).unwrap();
     let context = crate::device::context("unit");
     let settings = Settings {
@@ -207,4 +208,16 @@ async fn a_power_cut_at_any_step_leaves_an_app_that_runs() {
 }
 
 /// What an update logs, in its order.
-const STEPS: [&str; 6] = ["fetch", "verify", "installed", "prepare", "prepared", "switch"];
+const STEPS: [&str; 11] = [
+    "fetch",
+    "verify",
+    "written",
+    "recorded",
+    "installed",
+    "prepare",
+    "prepared",
+    "switch",
+    "turned",
+    "begun",
+    "beacon",
+];

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// What comes of an answer.
@@ -38,6 +39,8 @@ pub enum Fault {
     Delay(Duration),
     /// The connection breaks in place of it.
     Break,
+    /// Over and over from now on, as fast as it is read, and nothing else.
+    Flood,
 }
 
 type Lie = Arc<dyn Fn(&str, &[u8]) -> Answer + Send + Sync>;
@@ -49,10 +52,12 @@ struct Between {
     http: reqwest::Client,
     lie: Lie,
     fault: Injected,
+    flooded: Arc<Notify>,
 }
 
 pub struct Proxy {
     pub base: String,
+    flooded: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -72,7 +77,8 @@ impl Proxy {
         let (lie, fault): (Lie, Injected) = (Arc::new(lie), Arc::new(Mutex::new(Box::new(fault))));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let between = Between { base: base.to_owned(), http, lie, fault };
+        let flooded = Arc::new(Notify::new());
+        let between = Between { base: base.to_owned(), http, lie, fault, flooded: flooded.clone() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(pass).with_state(between);
@@ -82,7 +88,12 @@ impl Proxy {
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
             }
         });
-        Self { base, task }
+        Self { base, flooded, task }
+    }
+
+    /// Waits until a stream is flooded.
+    pub async fn flooded(&self) {
+        self.flooded.notified().await;
     }
 }
 
@@ -106,7 +117,7 @@ async fn pass(State(between): State<Between>, request: Request) -> Response {
         }
     }
     if path.starts_with("/v1/stream") {
-        return response.body(Body::from_stream(events(answer, between.fault))).unwrap();
+        return response.body(Body::from_stream(events(answer, between.fault, between.flooded))).unwrap();
     }
     let Ok(bytes) = answer.bytes().await else {
         return Response::builder().status(502).body(Body::empty()).unwrap();
@@ -133,15 +144,21 @@ async fn pass(State(between): State<Between>, request: Request) -> Response {
 fn events(
     answer: reqwest::Response,
     fault: Injected,
+    flooded: Arc<Notify>,
 ) -> impl futures_util::Stream<Item = Result<axum::body::Bytes, std::io::Error>> {
     struct Open {
         answer: reqwest::Response,
         buffer: Vec<u8>,
         later: Option<Vec<u8>>,
+        flood: Option<axum::body::Bytes>,
+        flooded: Arc<Notify>,
     }
-    let open = Open { answer, buffer: Vec::new(), later: None };
+    let open = Open { answer, buffer: Vec::new(), later: None, flood: None, flooded };
     futures_util::stream::unfold(Some((open, fault)), async |state| {
         let (mut open, fault) = state?;
+        if let Some(flood) = open.flood.clone() {
+            return Some((Ok(flood), Some((open, fault))));
+        }
         loop {
             if let Some(end) = open.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = open.buffer.drain(..end + 2).collect();
@@ -157,6 +174,11 @@ fn events(
                     Fault::Swap => event,
                     Fault::Delay(time) => {
                         tokio::time::sleep(time).await;
+                        event
+                    }
+                    Fault::Flood => {
+                        open.flooded.notify_one();
+                        open.flood = Some(event.repeat(256).into());
                         event
                     }
                     Fault::Break => return Some((Err(std::io::Error::other("broken")), None)),

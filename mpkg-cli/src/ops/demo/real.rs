@@ -79,6 +79,7 @@ pub(super) struct Real {
 impl Real {
     pub(super) fn start(unit: &str, setup: &Setup, folder: &Path) -> Result<Self, DemoError> {
         let host = Host::builder(folder)
+            .supervised(true)
             .permissions(StaticPermissions::allow(["storage", "events"]))
             .build()
             .map_err(|error| DemoError::host(unit, &error))?;

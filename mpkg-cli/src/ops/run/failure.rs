@@ -43,6 +43,7 @@ pub(super) fn launch(error: &LaunchError) -> Failure {
         | LaunchError::OverPolicy { .. }
         | LaunchError::Killed { .. }
         | LaunchError::NotAllowed { .. }
+        | LaunchError::Unsupervised { .. }
         | LaunchError::Quarantined { .. } => Exit::Refused,
         _ => Exit::Failed,
     };

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use mpkg_fleet::{AcceptError, Follow, Outcome, StreamEvent};
 use mpkg_manifest::AppId;
-use mpkg_registry_client::ClientError;
 
 use super::{Actor, Answer, Done, Taken};
 use crate::updates::device::Device;
 use crate::updates::event::{Event, Paper};
-use crate::updates::fetch::{Papers, Wanted, documents, some_of};
+use crate::updates::fetch::{DOCUMENT, FetchError, Papers, Wanted, documents, some_of};
 use crate::updates::vault::FLEET;
 
 impl<D: Device> Actor<D> {
@@ -39,10 +38,12 @@ impl<D: Device> Actor<D> {
         } else {
             self.fetch_missing();
         }
-        self.settle().await;
+        if taken.persist {
+            self.settle().await;
+        }
     }
 
-    pub(super) async fn fetched(&mut self, wanted: Wanted, papers: Papers, error: Option<ClientError>) {
+    pub(super) async fn fetched(&mut self, wanted: Wanted, papers: Papers, error: Option<FetchError>) {
         self.fetching = false;
         if let Some(error) = error {
             self.trouble(&error);
@@ -64,7 +65,9 @@ impl<D: Device> Actor<D> {
                 let _ = waiting.send(());
             }
         }
-        self.settle().await;
+        if taken.persist {
+            self.settle().await;
+        }
     }
 
     /// Newer roots may be what is missing. They are asked for now and again, and not at each document: one that nobody can
@@ -83,6 +86,8 @@ impl<D: Device> Actor<D> {
             let _ = waiting.send(());
             return;
         }
+        // Who did not wait so long is not waited for.
+        self.waiting.retain(|waiting| !waiting.is_closed());
         self.waiting.push(waiting);
         self.fetch(Wanted::Head { roots: false });
     }
@@ -113,7 +118,7 @@ impl<D: Device> Actor<D> {
         let wait = if self.waiting.is_empty() { some_of(self.settings.spread / 10) } else { Duration::ZERO };
         self.beside.spawn(async move {
             tokio::time::sleep(wait).await;
-            let (papers, error) = documents(&client, &wanted).await;
+            let (papers, error) = documents(&client, &wanted, DOCUMENT).await;
             Done::Fetched { wanted, papers, error }
         });
     }
