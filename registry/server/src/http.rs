@@ -275,9 +275,10 @@ mod tests {
             let request = axum::http::Request::post(path).header("authorization", format!("Bearer {token}"));
             Box::pin(app.call(request.header("idempotency-key", key).body(Body::from(body)).unwrap()))
         };
-        let kill = r#"{ "level": "warn", "scope": {}, "reason": "now" }"#;
+        let warn = r#"{ "level": "warn", "scope": {}, "reason": "now" }"#;
+        let kill = r#"{ "level": "freeze", "scope": {}, "reason": "now" }"#;
         // From then on it is known whose token it is.
-        assert_eq!(send("/v1/kills", "first", kill).await.unwrap().status(), 201);
+        assert_eq!(send("/v1/kills", "first", warn).await.unwrap().status(), 201);
 
         let before = Change::own(&registry, "test", Kind::Change).await.unwrap();
         let mut change = send("/v1/tokens", "change", r#"{ "owner": "x", "roles": ["host"] }"#);
