@@ -97,7 +97,9 @@ pub fn make(old: &[u8], new: &[u8]) -> Result<Vec<u8>, DeltaError> {
         context.set_parameter(parameter).map_err(unreadable)?;
     }
     context.ref_prefix(old).map_err(unreadable)?;
-    let mut patch = Vec::with_capacity(compress_bound(length));
+    // Room for the longest one comes from the system and goes back to it, and what is not touched costs nothing. Smaller
+    // pieces stay with the allocator, one for each thread that ever made a patch.
+    let mut patch = Vec::with_capacity(compress_bound(limits::PACKAGE));
     // With room for the worst case, only memory can run out.
     context.compress2(&mut patch, new).map_err(|_| DeltaError::Memory)?;
     patch.shrink_to_fit();

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::failure::{Failure, Refusal};
 use crate::registry::Registry;
-use crate::store::{Blobs, Made, releases};
+use crate::store::{Blobs, Made, blobs, releases};
 
 /// Measured: a higher one takes many times as long, for a few per cent less.
 const LEVEL: i32 = 9;
@@ -93,15 +93,16 @@ fn compress(blobs: &Blobs, hash: Hash) -> io::Result<u64> {
 }
 
 /// Makes a patch. One that is not half as long as the compressed package is not worth what it may go wrong.
-fn diff(blobs: &Blobs, from: Hash, to: Hash) -> io::Result<()> {
-    let whole = compress(blobs, to)?;
-    let (old, new) = (std::fs::read(blobs.path(from))?, std::fs::read(blobs.path(to))?);
+fn diff(store: &Blobs, from: Hash, to: Hash) -> io::Result<()> {
+    let whole = compress(store, to)?;
+    let package = |hash| blobs::read(&mut std::fs::File::open(store.path(hash))?);
+    let (old, new) = (package(from)?, package(to)?);
     let patch = delta::make(&old, &new).map_err(io::Error::other)?;
-    let mut file = blobs.receive()?;
+    let mut file = store.receive()?;
     if patch.len() as u64 <= whole / 2 {
         file.write_all(&patch)?;
     }
-    blobs.keep(Made::Delta { to, from }, file)
+    store.keep(Made::Delta { to, from }, file)
 }
 
 impl Registry {
@@ -116,7 +117,11 @@ impl Registry {
             Made::Compressed(hash) => compress(&blobs, hash).map(|_| ()),
             Made::Delta { to, from } => diff(&blobs, from, to),
         };
-        Ok(tokio::task::spawn_blocking(work).await.map_err(|error| Failure::internal(&error))??)
+        // In a thread of its own, which takes the place of the one before: the allocator keeps what a thread once had for
+        // it, and a pool of them would come to hold a compressor's tables each.
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new().name("making".into()).spawn(move || done.send(work()).is_ok())?;
+        Ok(outcome.await.map_err(|error| Failure::internal(&error))??)
     }
 
     /// Something that is made from packages that are there; made now, if need be and in time.

@@ -1,6 +1,6 @@
 //! Taking a release in: received into a file, verified whole, stored by digest, then named by a row.
 
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -16,7 +16,7 @@ use crate::failure::{Failure, Refusal};
 use crate::keys::continues;
 use crate::registry::Registry;
 use crate::routes::apps::in_scope;
-use crate::store::{Blobs, ReleaseRow, apps, releases, to_json};
+use crate::store::{Blobs, ReleaseRow, apps, blobs, releases, to_json};
 use mpkg_registry_client::wire::Review;
 
 /// Bytes that go to the disk at once: connections hand out a few KiB at a time.
@@ -53,17 +53,13 @@ async fn receive(registry: &Registry, call: &mut Call) -> Result<(NamedTempFile,
 fn check(
     mut file: NamedTempFile,
     trust: &Trust,
-    blobs: &Blobs,
+    store: &Blobs,
 ) -> Result<(Verified, NamedTempFile), Failure> {
-    // Room for the largest there may be: so much comes from the system and goes back to it when it is done with, and
-    // what is not touched costs nothing. Smaller pieces stay with the allocator, one for each thread that ever verified
-    // something.
-    let mut bytes = Vec::with_capacity(limits::SIGNED);
     file.rewind()?;
-    file.read_to_end(&mut bytes)?;
+    let bytes = blobs::read(file.as_file_mut())?;
     drop(file);
     let verified = verify(bytes, trust)?;
-    let package = blobs.write(verified.package())?;
+    let package = store.write(verified.package())?;
     Ok((verified, package))
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use mpkg_package::Hash;
+use mpkg_package::{Hash, limits};
 use tempfile::NamedTempFile;
 
 use super::OpenError;
@@ -99,6 +99,15 @@ impl Blobs {
         }
         Ok(())
     }
+}
+
+/// Reads a file of at most a package's length. Room for the largest there may be comes from the system and goes back to
+/// it, and what is not touched costs nothing. Smaller pieces stay with the allocator, one for each thread that ever read
+/// a package.
+pub(crate) fn read(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(limits::SIGNED);
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn in_shard(root: &Path, name: &str) -> PathBuf {
