@@ -198,6 +198,10 @@ impl Device for Simulated {
             tokio::task::spawn_blocking(move || verify_detached(package, &signature, &trust)).await;
         let verified = verified.map_err(|_| InstallError::Interrupted)?;
         let verified = verified.map_err(|error| InstallError::Refused(Box::new(error)))?;
+        if !self.of_app(&offer.app) {
+            let (app_id, release_seq) = (offer.app.to_string(), offer.release.release_seq);
+            return Err(InstallError::NotTheOffer { app_id, release_seq, what: "app" });
+        }
         offer.check(&verified)?;
         self.common.library.keep(offer.release.package.sha256, verified.package());
         let mut state = self.state();
