@@ -8,14 +8,16 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
+use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, Span, debug_span};
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
 
+use crate::budget::Hold;
 use crate::error::CallError;
 use crate::guest::Guest;
-use crate::heavy::{HeavyThreads, Unstoppable, Work};
+use crate::heavy::{HeavyThreads, Task, Unstoppable, Work};
 use crate::limits::Limit;
 use crate::link::WireError;
 use crate::notify::Notification;
@@ -24,6 +26,9 @@ use crate::session::Session;
 use crate::stop::StopReason;
 use crate::supervisor::{Ended, supervise};
 use crate::trap;
+
+/// Why an instance ends in whose call the host itself failed.
+const HOST_FAILED: &str = "the host failed while it ran";
 
 /// The type of the guest's one export, `handle`.
 pub(crate) type HandleFunc = TypedFunc<(Arc<str>, String), (Result<String, WireError>,)>;
@@ -49,7 +54,13 @@ pub(crate) struct Shared {
 /// The store of an instance, and who waits for it. One lock for both, since a short call pays for every one it takes.
 struct Queue {
     place: Place,
-    waiting: VecDeque<oneshot::Sender<Turn>>,
+    waiting: VecDeque<Waiter>,
+}
+
+/// Who waits for the store, and whether they still want it.
+struct Waiter {
+    turn: oneshot::Sender<Turn>,
+    wanted: CancellationToken,
 }
 
 enum Place {
@@ -118,7 +129,7 @@ impl Shared {
         if !self.kept.swap(true, Ordering::AcqRel) {
             session.local.release();
             session.seat.release();
-            session.life.keep(&session.metrics.snapshot(&session.ledger, &session.meter));
+            session.life.over();
         }
         session.life.bury();
     }
@@ -137,21 +148,48 @@ impl Shared {
     /// Calls the app's `handle`. Calls queue: one runs at a time.
     pub(crate) async fn call(self: &Arc<Self>, method: &str, params: String) -> Result<String, CallError> {
         let session = &self.session;
-        let work = match self.enter(method.len() + params.len())? {
-            Entered::Now(turn) => turn.run(method, params),
+        let outcome = match self.enter(method.len() + params.len())? {
+            Entered::Now(turn) => {
+                let work = turn.run(method, params);
+                Unstoppable::new(work, &session.meter, &self.runtime, &self.heavy).await
+            }
             // Boxed, or every call would have room for what few need.
-            Entered::Later(waiting) => Box::pin(waiting.turn()).await?.run(method, params),
+            Entered::Later(waiting) => Box::pin(self.call_later(waiting, method.to_owned(), params)).await,
         };
-        match Unstoppable::new(work, &session.meter, &self.runtime, &self.heavy).await {
+        match outcome {
             Some(outcome) => outcome,
             None => {
-                session.life.stop(StopReason::Crashed {
-                    method: method.to_owned(),
-                    trap: "the host failed while it ran".into(),
-                });
+                session
+                    .life
+                    .stop(StopReason::Crashed { method: method.to_owned(), trap: HOST_FAILED.into() });
                 Err(self.stopped())
             }
         }
+    }
+
+    /// Waits for its turn on a task of its own, which is polled whatever the caller does: one that did not would
+    /// otherwise hold up everybody behind it. A caller who goes away before its turn gives it up.
+    async fn call_later(
+        self: &Arc<Self>,
+        waiting: Waiting,
+        method: String,
+        params: String,
+    ) -> Option<Result<String, CallError>> {
+        let wanted = waiting.wanted.clone();
+        let _caller = WaitingCaller { shared: self, wanted: wanted.clone() };
+        let (meter, heavy) = (self.session.meter.clone(), self.heavy.clone());
+        let call = async move {
+            let turn = tokio::select! {
+                biased;
+                () = wanted.cancelled() => return None,
+                turn = waiting.turn() => turn,
+            };
+            match turn {
+                Ok(turn) => Task::new(turn.run(&method, params), meter, heavy).await,
+                Err(ended) => Some(Err(ended)),
+            }
+        };
+        self.runtime.spawn(call).await.ok().flatten()
     }
 
     /// Gives a call with a message of so many bytes the store, or a place among those that wait for it.
@@ -172,9 +210,11 @@ impl Shared {
         match mem::replace(&mut queue.place, Place::Busy) {
             Place::Idle(running) => Ok(Entered::Now(Turn::new(self.clone(), running))),
             Place::Busy => {
+                let held = self.session.ledger.hold(bytes).ok_or_else(|| self.session.no_room())?;
                 let (sender, turn) = oneshot::channel();
-                queue.waiting.push_back(sender);
-                Ok(Entered::Later(Waiting { shared: self.clone(), turn }))
+                let wanted = CancellationToken::new();
+                queue.waiting.push_back(Waiter { turn: sender, wanted: wanted.clone() });
+                Ok(Entered::Later(Waiting { shared: self.clone(), turn, wanted, _held: held }))
             }
             Place::Gone => {
                 queue.place = Place::Gone;
@@ -184,7 +224,8 @@ impl Shared {
     }
 
     /// Gives the store to the next who waits, or keeps it for one who comes. Without it, nobody is let in any more.
-    fn leave(self: &Arc<Self>, running: Option<Running>) {
+    /// `inside` is the method that was interrupted.
+    fn leave(self: &Arc<Self>, running: Option<Running>, inside: Option<&str>) {
         let mut queue = self.queue();
         match (running, queue.waiting.pop_front()) {
             (Some(running), None) => {
@@ -194,13 +235,18 @@ impl Shared {
             (Some(running), Some(next)) => {
                 drop(queue);
                 // Given to one who went away meanwhile, it is dropped, and so comes back here.
-                let _ = next.send(Turn::new(self.clone(), running));
+                let _ = next.turn.send(Turn::new(self.clone(), running));
             }
             (None, next) => {
                 queue.place = Place::Gone;
                 let waiting = mem::take(&mut queue.waiting);
                 drop(queue);
                 drop((next, waiting));
+                // A bridge that panicked took the call with it, and nobody else tells that the instance has ended.
+                if self.session.life.switch.reason().is_none() {
+                    let method = inside.unwrap_or_default().to_owned();
+                    self.session.life.stop(StopReason::Crashed { method, trap: HOST_FAILED.into() });
+                }
             }
         }
         // A kill that found the store taken, or given to a call that was waiting for it, left it to that call.
@@ -228,6 +274,9 @@ impl Drop for Shared {
 struct Waiting {
     shared: Arc<Shared>,
     turn: oneshot::Receiver<Turn>,
+    wanted: CancellationToken,
+    /// What waits is the app's memory.
+    _held: Hold,
 }
 
 impl Waiting {
@@ -243,7 +292,20 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.turn.close();
-        self.shared.queue().waiting.retain(|waiting| !waiting.is_closed());
+        self.shared.queue().waiting.retain(|waiting| !waiting.turn.is_closed());
+    }
+}
+
+/// Who called and waits. Gone, its place is free at once.
+struct WaitingCaller<'s> {
+    shared: &'s Arc<Shared>,
+    wanted: CancellationToken,
+}
+
+impl Drop for WaitingCaller<'_> {
+    fn drop(&mut self) {
+        self.wanted.cancel();
+        self.shared.queue().waiting.retain(|waiting| !waiting.wanted.is_cancelled());
     }
 }
 
@@ -251,14 +313,14 @@ impl Drop for Waiting {
 struct Turn {
     shared: Arc<Shared>,
     running: Option<Running>,
-    /// Set while the guest is in the middle of a call. A guest that was interrupted anywhere, by whatever dropped the
-    /// call, is never entered again.
-    inside: bool,
+    /// The method of the call that the guest is in the middle of. A guest that was interrupted anywhere, by whatever
+    /// dropped the call, is never entered again.
+    inside: Option<Arc<str>>,
 }
 
 impl Turn {
     fn new(shared: Arc<Shared>, running: Running) -> Self {
-        Self { shared, running: Some(running), inside: false }
+        Self { shared, running: Some(running), inside: None }
     }
 
     /// Runs one call.
@@ -273,16 +335,12 @@ impl Turn {
             let session = &turn.shared.session;
             let switch = &session.life.switch;
             let Some(running) = &mut turn.running else { return Err(turn.shared.stopped()) };
-            let Some(_hold) = session.ledger.hold_here(method.len() + params.len()) else {
-                session.metrics.hit(Limit::Memory);
-                let error =
-                    RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
-                return Err(error.with_limit(Limit::Memory).into());
-            };
+            let hold = session.ledger.hold_here(method.len() + params.len());
+            let _hold = hold.ok_or_else(|| session.no_room())?;
             session.ledger.forgive();
             session.meter.start_call();
             running.store.set_epoch_deadline(1);
-            turn.inside = true;
+            turn.inside = Some(method.clone());
             let ended = {
                 let call = pin!(running.handle.call_async(&mut running.store, (method.clone(), params)));
                 supervise(call, switch, &session.meter, session.limits.wall_per_call).await
@@ -307,7 +365,7 @@ impl Turn {
             match answer {
                 // A kill that came while the last instructions ran holds all the same.
                 Some(answer) if switch.reason().is_none() => {
-                    turn.inside = false;
+                    turn.inside = None;
                     let limit = session.limits.message_bytes;
                     match answer {
                         Ok(text) if text.len() > limit => {
@@ -315,15 +373,13 @@ impl Turn {
                             Err(RpcError::too_large("The answer", text.len(), limit).into())
                         }
                         Ok(text) => Ok(text),
-                        Err(error) => Err(CallError::Rpc(error.into())),
+                        Err(error) => Err(CallError::Rpc(error.bounded(limit))),
                     }
                 }
                 _ => {
                     drop(turn.running.take());
                     let reason = stop.unwrap_or(StopReason::Unloaded);
-                    if let Some(limit) = reason.limit() {
-                        session.metrics.hit(limit);
-                    }
+                    session.metrics.hit_by(&reason);
                     session.life.stop(reason);
                     Err(turn.shared.stopped())
                 }
@@ -338,8 +394,9 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let running = self.running.take().filter(|_| !self.inside);
-        self.shared.leave(running);
+        let inside = self.inside.take();
+        let running = self.running.take().filter(|_| inside.is_none());
+        self.shared.leave(running, inside.as_deref());
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -46,7 +46,7 @@ impl Drop for HeavyThreads {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn lower_priority() {
+pub(crate) fn lower_priority() {
     // On Linux this is the calling thread's alone. Refused by nobody but a sandbox; then the guest shares fairly.
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::warn!(%error, "busy guests run at the priority of their host");
@@ -54,39 +54,56 @@ fn lower_priority() {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn lower_priority() {}
+pub(crate) fn lower_priority() {}
 
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Awaits work in a guest, and lets it run to its end in the background when the one who awaits goes away: a guest
-/// must not be left in the middle of something because a host's request timed out. Work that turns out to be heavy is
-/// moved to threads of its own.
+/// Awaits work in a guest. Who awaits it polls it once: most calls are done by then. What is not becomes a task of the
+/// host's, which holds on to the guest's memory instead of its caller: one that forgot to poll would otherwise keep a
+/// killed guest's memory, and one that went away would leave a guest in the middle of something.
 pub(crate) struct Unstoppable<'a, T: Send + 'static> {
     work: Place<T>,
-    entered: bool,
-    meter: &'a Meter,
+    meter: &'a Arc<Meter>,
     runtime: &'a Handle,
-    heavy: &'a HeavyThreads,
+    heavy: &'a Arc<HeavyThreads>,
 }
 
 enum Place<T> {
     Here(Work<T>),
-    There(JoinHandle<T>),
+    There(JoinHandle<Option<T>>),
     Gone,
 }
 
-impl<'a, T: Send + 'static> Unstoppable<'a, T> {
-    pub(crate) fn new(work: Work<T>, meter: &'a Meter, runtime: &'a Handle, heavy: &'a HeavyThreads) -> Self {
-        Self { work: Place::Here(work), entered: false, meter, runtime, heavy }
-    }
-
-    fn move_away(&mut self) {
-        if let Some(threads) = self.heavy.handle() {
-            match std::mem::replace(&mut self.work, Place::Gone) {
-                Place::Here(work) => self.work = Place::There(threads.spawn(work)),
-                other => self.work = other,
+impl<T> Place<T> {
+    fn take(&mut self) -> Option<Work<T>> {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Here(work) => Some(work),
+            other => {
+                *self = other;
+                None
             }
         }
+    }
+
+    fn poll_there(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let Self::There(joined) = self else { return Poll::Ready(None) };
+        Pin::new(joined).poll(cx).map(|joined| {
+            joined.unwrap_or_else(|error| {
+                tracing::error!(%error, "a call into an app did not end as it should");
+                None
+            })
+        })
+    }
+}
+
+impl<'a, T: Send + 'static> Unstoppable<'a, T> {
+    pub(crate) fn new(
+        work: Work<T>,
+        meter: &'a Arc<Meter>,
+        runtime: &'a Handle,
+        heavy: &'a Arc<HeavyThreads>,
+    ) -> Self {
+        Self { work: Place::Here(work), meter, runtime, heavy }
     }
 }
 
@@ -96,40 +113,59 @@ impl<T: Send + 'static> Future for Unstoppable<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if !this.entered && this.meter.is_low() {
-            this.move_away();
+        if let Place::Here(work) = &mut this.work
+            && !this.meter.is_low()
+            && let Poll::Ready(done) = work.as_mut().poll(cx)
+        {
+            this.work = Place::Gone;
+            return Poll::Ready(Some(done));
         }
-        this.entered = true;
-        if let Place::Here(work) = &mut this.work {
-            match work.as_mut().poll(cx) {
-                Poll::Ready(done) => {
-                    this.work = Place::Gone;
-                    return Poll::Ready(Some(done));
-                }
-                Poll::Pending if this.meter.is_heavy() => this.move_away(),
-                Poll::Pending => return Poll::Pending,
-            }
+        if let Some(work) = this.work.take() {
+            let task = Task::new(work, this.meter.clone(), this.heavy.clone());
+            this.work = Place::There(this.runtime.spawn(task));
         }
-        match &mut this.work {
-            Place::Here(_) => Poll::Pending,
-            Place::There(joined) => Pin::new(joined).poll(cx).map(|joined| match joined {
-                Ok(done) => Some(done),
-                Err(error) => {
-                    tracing::error!(%error, "a call into an app did not end as it should");
-                    None
-                }
-            }),
-            Place::Gone => Poll::Ready(None),
+        this.work.poll_there(cx)
+    }
+}
+
+/// Work that is polled by the host, and moves to threads of its own once it turns out to be heavy.
+pub(crate) struct Task<T: Send + 'static> {
+    work: Place<T>,
+    meter: Arc<Meter>,
+    heavy: Arc<HeavyThreads>,
+}
+
+impl<T: Send + 'static> Task<T> {
+    pub(crate) fn new(work: Work<T>, meter: Arc<Meter>, heavy: Arc<HeavyThreads>) -> Self {
+        Self { work: Place::Here(work), meter, heavy }
+    }
+
+    fn move_if_heavy(&mut self) {
+        if (self.meter.is_heavy() || self.meter.is_low())
+            && let Some(threads) = self.heavy.handle()
+            && let Some(work) = self.work.take()
+        {
+            self.work = Place::There(threads.spawn(async move { Some(work.await) }));
         }
     }
 }
 
-impl<T: Send + 'static> Drop for Unstoppable<'_, T> {
-    fn drop(&mut self) {
-        if let Place::Here(work) = std::mem::replace(&mut self.work, Place::Gone)
-            && self.entered
-        {
-            self.runtime.spawn(work);
+impl<T: Send + 'static> Future for Task<T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.move_if_heavy();
+        if let Place::Here(work) = &mut this.work {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                this.work = Place::Gone;
+                return Poll::Ready(Some(done));
+            }
+            this.move_if_heavy();
+            if matches!(this.work, Place::Here(_)) {
+                return Poll::Pending;
+            }
         }
+        this.work.poll_there(cx)
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use mpkg_manifest::permission;
 use serde_json::json;
+use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span};
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmStr};
 use wasmtime::{Engine, StoreContextMut};
@@ -18,7 +19,7 @@ use crate::broker::{Declared, Gate, authorize, is_open};
 use crate::guest::Guest;
 use crate::limits::Limit;
 use crate::rates::{BUILTIN, Limited};
-use crate::rpc::{RpcError, code};
+use crate::rpc::{self, RpcError, code};
 use crate::session::Session;
 
 /// The version of the bridge's WIT package that this host speaks; compatible imports match it.
@@ -35,17 +36,24 @@ pub(crate) struct WireError {
 
 impl From<RpcError> for WireError {
     fn from(error: RpcError) -> Self {
-        let data = error.data.map(|data| data.to_string());
-        Self { code: error.code, message: error.message, data }
+        let RpcError { code, message, data } = error.cut();
+        Self {
+            code,
+            message,
+            data: data.map(|data| data.to_string()).filter(|text| text.len() <= rpc::ERROR_DATA),
+        }
     }
 }
 
-impl From<WireError> for RpcError {
-    fn from(error: WireError) -> Self {
+impl WireError {
+    /// The guest's error as its caller gets it. Data of a few bytes for each value takes many times its length once it
+    /// is parsed, so what is longer than errors have to be is left out.
+    pub(crate) fn bounded(self, limit: usize) -> RpcError {
+        let fits = |text: &String| text.len() <= rpc::ERROR_DATA.min(limit);
         // What is not JSON is kept as a string: it is the guest's, and only shown.
-        let data =
-            error.data.map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)));
-        Self { code: error.code, message: error.message, data }
+        let parse = |text: String| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
+        let data = self.data.filter(fits).map(parse);
+        RpcError { code: self.code, message: self.message, data }.cut()
     }
 }
 
@@ -274,12 +282,14 @@ pub(crate) fn no_such(method: &str, has_bridge: bool) -> RpcError {
     if has_bridge {
         return RpcError::method_not_found(method);
     }
-    RpcError::new(code::UNAVAILABLE, format!("This host has no bridge for `{}`.", method.escape_debug()))
+    RpcError::new(code::UNAVAILABLE, format!("This host has no bridge for `{}`.", rpc::shown(method)))
 }
 
 impl Endpoint {
     /// Answers a call that is allowed and needs no waiting; `None` leaves it to [`authorize`](Self::authorize).
     pub(crate) fn begin(&self, caller: &Caller, params: &str) -> Option<Result<String, RpcError>> {
+        let _span = (LevelFilter::current() >= LevelFilter::DEBUG && self.is_immediate())
+            .then(|| debug_span!("bridge", method = &*self.method).entered());
         let limit = caller.session.limits.message_bytes;
         if params.len() > limit {
             caller.session.metrics.hit(Limit::Message);
@@ -292,6 +302,10 @@ impl Endpoint {
             }
             Handler::Ready(_) | Handler::Later(_) => None,
         }
+    }
+
+    fn is_immediate(&self) -> bool {
+        matches!(&*self.handler, Handler::Ready(_))
     }
 
     /// Lets a call through, or tells why not; asks whoever is to be asked first.
@@ -321,12 +335,17 @@ impl Endpoint {
     fn count(&self, caller: &Caller, answer: Result<String, RpcError>) -> Result<String, RpcError> {
         let limit = caller.session.limits.message_bytes;
         let answer = match answer {
-            Ok(text) if text.len() > limit => Err(RpcError::too_large("The answer", text.len(), limit)),
+            Ok(text) if text.len() > limit => {
+                caller.session.metrics.hit(Limit::Message);
+                Err(RpcError::too_large("The answer", text.len(), limit))
+            }
             other => other,
         };
         if let Some(counters) = caller.session.metrics.method(self.place) {
             counters.calls.fetch_add(1, Ordering::Relaxed);
-            counters.errors.fetch_add(u64::from(answer.is_err()), Ordering::Relaxed);
+            if answer.is_err() {
+                counters.errors.fetch_add(1, Ordering::Relaxed);
+            }
         }
         answer
     }
@@ -339,12 +358,8 @@ impl Authorized<'_> {
     pub(crate) async fn carry_out(self, caller: &Caller, params: String) -> Result<String, RpcError> {
         let endpoint = self.0;
         // The host's copy counts as the guest's memory while the call lasts.
-        let Some(_hold) = caller.session.ledger.hold_here(params.len()) else {
-            caller.session.metrics.hit(Limit::Memory);
-            let error =
-                RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
-            return Err(error.with_limit(Limit::Memory));
-        };
+        let hold = caller.session.ledger.hold_here(params.len());
+        let _hold = hold.ok_or_else(|| caller.session.no_room())?;
         if let Err(too_often) = endpoint.admit(&caller.session) {
             return endpoint.count(caller, Err(too_often));
         }

@@ -44,6 +44,16 @@ pub mod code {
     pub const CONFLICT: i32 = -32010;
 }
 
+/// The longest message and data of an error that crosses the bridge, in bytes: it is for a person to read.
+const ERROR_MESSAGE: usize = 4 << 10;
+pub(crate) const ERROR_DATA: usize = 64 << 10;
+
+/// The start of a name that the other side made up, fit to be read.
+pub(crate) fn shown(name: &str) -> impl fmt::Display {
+    const SHOWN: usize = 128;
+    name.get(..name.floor_char_boundary(SHOWN)).unwrap_or_default().escape_debug()
+}
+
 /// A JSON-RPC error object.
 ///
 /// ```
@@ -99,13 +109,23 @@ impl RpcError {
 
     /// [`code::METHOD_NOT_FOUND`].
     pub fn method_not_found(method: &str) -> Self {
-        Self::new(code::METHOD_NOT_FOUND, format!("There is no method `{}` here.", method.escape_debug()))
+        Self::new(code::METHOD_NOT_FOUND, format!("There is no method `{}` here.", shown(method)))
     }
 
     /// [`code::TOO_LARGE`].
     pub fn too_large(what: &str, bytes: usize, limit: usize) -> Self {
         Self::new(code::TOO_LARGE, format!("{what} has {bytes} bytes; the limit is {limit}."))
             .with_data(json!({ "bytes": bytes, "limit": limit }))
+    }
+
+    /// The same error with a message of a bounded length: texts of the other side's own may be in it.
+    pub(crate) fn cut(mut self) -> Self {
+        if self.message.len() > ERROR_MESSAGE {
+            let end = self.message.floor_char_boundary(ERROR_MESSAGE);
+            self.message.truncate(end);
+            self.message.push('…');
+        }
+        self
     }
 
     /// [`code::PERMISSION_DENIED`] for `permission`.

@@ -10,14 +10,15 @@ use crate::broker::{Broker, Permissions};
 use crate::budget::Ledger;
 use crate::data::{AuditRecord, Data, Namespace};
 use crate::life::Life;
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::link::Endpoints;
 use crate::local::Local;
 use crate::memory::Seat;
 use crate::meter::Meter;
-use crate::metrics::Metrics;
+use crate::metrics::{InstanceMetrics, Metrics};
 use crate::notify::Outbox;
 use crate::rates::{Rate, Rates};
+use crate::rpc::{RpcError, code};
 
 /// Which app, for whom.
 #[derive(Debug, Clone)]
@@ -74,5 +75,20 @@ impl Session {
     /// See [`Identity::namespace`].
     pub(crate) fn namespace(&self) -> Namespace {
         self.identity.namespace()
+    }
+
+    /// What the app has done and used so far.
+    pub(crate) fn figures(&self) -> InstanceMetrics {
+        let mut figures = self.metrics.snapshot(&self.ledger, &self.meter);
+        (figures.inbox_delivered, figures.inbox_dropped) = self.local.lane.counts();
+        figures
+    }
+
+    /// Answers a message for which the app's memory budget has no room. The host's copies of messages are the app's
+    /// memory.
+    #[cold]
+    pub(crate) fn no_room(&self) -> RpcError {
+        let error = RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
+        error.with_limit(Limit::Memory)
     }
 }
