@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Ticker;
 use crate::instance::{Instance, Shared};
-use crate::metrics::{HostMetrics, InstanceMetrics};
+use crate::metrics::HostMetrics;
 use crate::stop::StopReason;
 use crate::supervisor::KillSwitch;
 use crate::updates::{Starts, Trial};
@@ -51,6 +51,10 @@ impl State {
         }
     }
 }
+
+/// How long the memory of an instance that has ended is waited for by who needs it: a guest in a bridge that blocks its
+/// thread is not gone for as long as that takes.
+pub(crate) const BURIED: Duration = Duration::from_secs(5);
 
 pub(crate) struct Life {
     pub(crate) id: u64,
@@ -136,10 +140,10 @@ impl Life {
         first
     }
 
-    /// Hands what it has done to its host.
-    pub(crate) fn keep(&self, metrics: &InstanceMetrics) {
+    /// Nothing is done any more: hands what was to its host.
+    pub(crate) fn over(&self) {
         if let Some(living) = self.living.upgrade() {
-            living.metrics.keep(&self.app_id, metrics);
+            living.metrics.over(self.id);
             living.starts.over(self);
         }
     }
@@ -261,9 +265,14 @@ impl Living {
 
     /// Those that have not ended, in the order in which they began.
     pub(crate) fn all(&self) -> Vec<Arc<Life>> {
-        let lives = self.lock();
-        let mut all: Vec<_> = lives.values().filter(|life| life.switch.reason().is_none()).cloned().collect();
-        drop(lives);
+        let mut all = self.with_memory();
+        all.retain(|life| life.switch.reason().is_none());
+        all
+    }
+
+    /// The same with those that have ended and still have memory.
+    pub(crate) fn with_memory(&self) -> Vec<Arc<Life>> {
+        let mut all: Vec<_> = self.lock().values().cloned().collect();
         all.sort_by_key(|life| life.id);
         all
     }
@@ -287,9 +296,17 @@ const FAILURES: usize = 4096;
 impl Failures {
     pub(crate) fn note(&self, app_id: &str, user: &str, reason: StopReason) {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() < FAILURES {
-            failures.insert((app_id.to_owned(), user.to_owned()), reason);
+        if failures.len() >= FAILURES
+            && let Some(any) = failures.keys().next().cloned()
+        {
+            failures.remove(&any);
         }
+        failures.insert((app_id.to_owned(), user.to_owned()), reason);
+    }
+
+    /// Forgets an app that was removed: another one may come under its name.
+    pub(crate) fn forget(&self, app_id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(app, _), _| app != app_id);
     }
 
     pub(crate) fn take(&self, app_id: &str, user: &str) -> Option<StopReason> {

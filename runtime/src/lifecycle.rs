@@ -15,6 +15,8 @@ use crate::life::State;
 use crate::rpc::{RpcError, code};
 use crate::stop::StopReason;
 
+/// The one event whose answer is not what the app leaves behind.
+const SHOWN: &str = "lifecycle.shown";
 /// The key of the app's own storage under which what it leaves behind is kept.
 const STATE_KEY: &str = "lifecycle.state";
 /// The longest state an app may leave behind, in bytes of JSON text.
@@ -29,13 +31,82 @@ struct Launch<'a> {
     state: Option<Box<RawValue>>,
 }
 
+/// A change of an app's life runs on a task of its own: a host that stopped waiting for one would otherwise leave an app
+/// that is hidden and not held still, or was told of its end and goes on.
 impl Instance {
     /// Puts the app in front of the user: it may run, has its permissions that last while in use, and is told
-    /// `lifecycle.shown`. Nothing happens if it is shown already.
+    /// `lifecycle.shown`. Nothing happens if it is shown already. An app that takes longer than [`Policy::grace`] is not
+    /// waited for.
+    ///
+    /// ```
+    /// # async fn example(app: miniapp_runtime::Instance) -> Result<(), miniapp_runtime::CallError> {
+    /// use miniapp_runtime::State;
+    /// app.show().await?;
+    /// assert_eq!(app.state(), State::Shown);
+    /// app.hide().await?;
+    /// assert_eq!(app.state(), State::Hidden);
+    /// app.unload().await;
+    /// assert_eq!(app.state(), State::Unloaded);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// [`Policy::grace`]: crate::Policy::grace
     ///
     /// # Errors
     /// As for [`Instance::call`].
     pub async fn show(&self) -> Result<(), CallError> {
+        let this = self.clone();
+        let shown = self.shared.runtime.spawn(async move { this.to_front().await });
+        shown.await.unwrap_or_else(|_| Err(self.shared.stopped()))
+    }
+
+    /// Takes the app out of the user's sight: it is told `lifecycle.hidden`, what it answers as `state` is kept for its
+    /// next launch, and it is held still wherever it is then (unless [`Policy::suspend_hidden`] is off). An app that
+    /// takes longer than [`Policy::grace`] is held still all the same. Its permissions that last while in use end when it
+    /// has handled that, or then.
+    ///
+    /// [`Policy::suspend_hidden`]: crate::Policy::suspend_hidden
+    /// [`Policy::grace`]: crate::Policy::grace
+    ///
+    /// # Errors
+    /// As for [`Instance::call`].
+    pub async fn hide(&self) -> Result<(), CallError> {
+        let this = self.clone();
+        let hidden = self.shared.runtime.spawn(async move { this.out_of_sight().await });
+        hidden.await.unwrap_or_else(|_| Err(self.shared.stopped()))
+    }
+
+    /// Tells the app `lifecycle.unloaded`, keeps what it answers as `state`, and ends it. An app that takes longer than
+    /// [`Policy::grace`](crate::Policy::grace) is ended all the same.
+    pub async fn unload(&self) {
+        self.unload_because(StopReason::Unloaded).await;
+    }
+
+    pub(crate) async fn unload_because(&self, reason: StopReason) {
+        self.unload_if(reason, |_| true).await;
+    }
+
+    /// The same, unless the app is not as it was any more when its turn comes. True if it has ended.
+    pub(crate) async fn unload_if(&self, reason: StopReason, still: fn(&Self) -> bool) -> bool {
+        let this = self.clone();
+        let unloaded = self.shared.runtime.spawn(async move {
+            let _turn = this.shared.turn.lock().await;
+            let life = &this.shared.session.life;
+            if life.switch.reason().is_none() {
+                if !still(&this) {
+                    return false;
+                }
+                life.switch.resume();
+                let params = json!({ "reason": reason.label() }).to_string();
+                let _ = this.tell_in_time("lifecycle.unloaded", params).await;
+            }
+            life.stop(reason);
+            true
+        });
+        unloaded.await.unwrap_or(false)
+    }
+
+    async fn to_front(&self) -> Result<(), CallError> {
         let _turn = self.shared.turn.lock().await;
         let life = &self.shared.session.life;
         match life.state() {
@@ -46,19 +117,10 @@ impl Instance {
         life.enter(State::Shown);
         self.shared.session.permissions.set_in_use(true);
         life.switch.resume();
-        self.tell("lifecycle.shown", "{}".into()).await.map(drop)
+        self.tell_in_time(SHOWN, "{}".into()).await
     }
 
-    /// Takes the app out of the user's sight: it is told `lifecycle.hidden`, what it answers as `state` is kept for its
-    /// next launch, and it is held still wherever it is then (unless [`Policy::suspend_hidden`] is off). An app that
-    /// takes longer than [`Policy::grace`] is held still all the same.
-    ///
-    /// [`Policy::suspend_hidden`]: crate::Policy::suspend_hidden
-    /// [`Policy::grace`]: crate::Policy::grace
-    ///
-    /// # Errors
-    /// As for [`Instance::call`].
-    pub async fn hide(&self) -> Result<(), CallError> {
+    async fn out_of_sight(&self) -> Result<(), CallError> {
         let _turn = self.shared.turn.lock().await;
         let session = &self.shared.session;
         match session.life.state() {
@@ -73,22 +135,6 @@ impl Instance {
             session.life.switch.suspend();
         }
         told
-    }
-
-    /// Tells the app `lifecycle.unloaded`, keeps what it answers as `state`, and ends it.
-    pub async fn unload(&self) {
-        self.unload_because(StopReason::Unloaded).await;
-    }
-
-    pub(crate) async fn unload_because(&self, reason: StopReason) {
-        let _turn = self.shared.turn.lock().await;
-        let life = &self.shared.session.life;
-        if life.switch.reason().is_none() {
-            life.switch.resume();
-            let params = json!({ "reason": reason.label() }).to_string();
-            let _ = self.tell_in_time("lifecycle.unloaded", params).await;
-        }
-        life.stop(reason);
     }
 
     /// What the app is told when it starts: for whom, and what it left behind when it was last hidden or unloaded.
@@ -106,7 +152,9 @@ impl Instance {
         let grace: Duration = self.shared.session.grace;
         match tokio::time::timeout(grace, self.tell(method, params)).await {
             Ok(Ok(Some(answer))) => {
-                self.keep(&answer).await;
+                if method != SHOWN {
+                    self.keep(&answer).await;
+                }
                 Ok(())
             }
             Ok(Ok(None)) => Ok(()),
@@ -139,7 +187,7 @@ impl Instance {
             return;
         }
         let session = self.shared.session.clone();
-        let kept = tokio::task::spawn_blocking(move || {
+        let kept = self.shared.runtime.spawn_blocking(move || {
             let key = STATE_KEY.to_owned();
             let op = match state.get() {
                 "null" => Op::Delete { key },
@@ -157,8 +205,12 @@ impl Instance {
             return None;
         }
         let session = self.shared.session.clone();
-        let text = tokio::task::spawn_blocking(move || session.data.kv_get(&session.namespace(), STATE_KEY));
-        RawValue::from_string(text.await.ok()?.ok()??).ok()
+        let text =
+            self.shared.runtime.spawn_blocking(move || session.data.kv_get(&session.namespace(), STATE_KEY));
+        let text = text.await.ok()?.inspect_err(|error| {
+            tracing::error!(app = %self.app_id(), %error, "what the app left behind cannot be read");
+        });
+        RawValue::from_string(text.ok()??).ok()
     }
 
     fn may_store(&self) -> bool {

@@ -4,11 +4,8 @@
 //! MiB at once and touches two. So the host counts what an instance has touched when it started, as measured for its
 //! version, and in full what it declares from then on.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -16,7 +13,8 @@ use crate::app::App;
 use crate::error::LaunchError;
 use crate::host::Inner;
 use crate::instance::Instance;
-use crate::life::State;
+use crate::life::{BURIED, State};
+use crate::session::Session;
 use crate::stop::StopReason;
 
 /// What an instance takes besides its memories: its store, its stack, its session. Measured with a thousand of them.
@@ -67,7 +65,7 @@ impl HostMemory {
 
     /// Room for an instance, if there is.
     pub(crate) fn seat(self: &Arc<Self>, bytes: u64) -> Option<Arc<Seat>> {
-        self.take(bytes).then(|| Arc::new(Seat { host: self.clone(), bytes: AtomicU64::new(bytes) }))
+        self.take(bytes).then(|| Arc::new(Seat { host: self.clone(), bytes: Mutex::new(Some(bytes)) }))
     }
 }
 
@@ -75,73 +73,112 @@ impl HostMemory {
 #[derive(Debug)]
 pub(crate) struct Seat {
     host: Arc<HostMemory>,
-    bytes: AtomicU64,
+    /// None once it was given back.
+    bytes: Mutex<Option<u64>>,
 }
 
 impl Seat {
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.lock().unwrap_or(0)
     }
 
     pub(crate) fn grow(&self, bytes: u64) -> bool {
-        let granted = self.host.take(bytes);
-        if granted {
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let mut held = self.lock();
+        match &mut *held {
+            Some(held) if self.host.take(bytes) => {
+                *held += bytes;
+                true
+            }
+            Some(_) | None => false,
         }
-        granted
     }
 
-    /// Gives back at most what is left: the rest went when the instance was buried.
     pub(crate) fn shrink(&self, bytes: u64) {
-        let less = |held: u64| Some(held.saturating_sub(bytes));
-        let before = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or(0);
-        self.host.used.fetch_sub(bytes.min(before), Ordering::Relaxed);
+        self.correct(0, bytes);
+    }
+
+    /// Adds what is there all the same, even over the budget, and takes away what is not.
+    pub(crate) fn correct(&self, more: u64, less: u64) {
+        self.change(|held| held.saturating_add(more).saturating_sub(less));
     }
 
     /// Gives everything back: the instance's memory is freed, whoever still holds a handle.
     pub(crate) fn release(&self) {
-        self.settle(0);
+        self.change(|_| 0);
+        *self.lock() = None;
     }
 
     /// Corrects an estimate by what was measured. What is there is counted, even over the budget: the next launch makes
     /// room for it.
     fn settle(&self, bytes: u64) {
-        let before = self.bytes.swap(bytes, Ordering::Relaxed);
-        self.host.used.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+        self.change(|_| bytes);
+    }
+
+    fn change(&self, change: impl FnOnce(u64) -> u64) {
+        if let Some(held) = &mut *self.lock() {
+            let after = change(*held);
+            self.host.used.fetch_add(after.wrapping_sub(*held), Ordering::Relaxed);
+            *held = after;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<u64>> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.host.used.fetch_sub(self.bytes(), Ordering::Relaxed);
+        self.release();
     }
 }
 
-/// Counts the pages that a future is the first to touch, in bytes.
-pub(crate) struct Touching<F> {
-    inner: Pin<Box<F>>,
-    faults: u64,
-    known: bool,
+/// Counts the pages that polls of a guest are the first to touch while its start is measured, on whatever threads it is
+/// polled.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    measuring: AtomicBool,
+    before: AtomicU64,
+    faults: AtomicU64,
+    unknown: AtomicBool,
 }
 
-impl<F: Future> Touching<F> {
-    pub(crate) fn new(inner: F) -> Self {
-        Self { inner: Box::pin(inner), faults: 0, known: true }
+impl Touched {
+    pub(crate) fn start(&self) {
+        self.measuring.store(true, Ordering::Relaxed);
     }
-}
 
-impl<F: Future> Future for Touching<F> {
-    /// `None` for the bytes where the system does not tell.
-    type Output = (F::Output, Option<u64>);
+    /// Bytes that were touched since the start; `None` where the system does not tell.
+    pub(crate) fn finish(&self) -> Option<u64> {
+        self.measuring.store(false, Ordering::Relaxed);
+        let known = !self.unknown.load(Ordering::Relaxed);
+        known.then(|| self.faults.load(Ordering::Relaxed).saturating_mul(page_bytes()))
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let before = thread_faults();
-        let polled = self.inner.as_mut().poll(cx);
-        match (before, thread_faults()) {
-            (Some(before), Some(after)) => self.faults += after.saturating_sub(before),
-            _ => self.known = false,
+    /// A poll begins, on this thread.
+    #[inline]
+    pub(crate) fn begin(&self) {
+        if self.measuring.load(Ordering::Relaxed) {
+            self.before.store(self.faults_now(), Ordering::Relaxed);
         }
-        polled.map(|output| (output, self.known.then(|| self.faults.saturating_mul(page_bytes()))))
+    }
+
+    /// A poll has ended, on this thread.
+    #[inline]
+    pub(crate) fn end(&self) {
+        if self.measuring.load(Ordering::Relaxed) {
+            let faults = self.faults_now().saturating_sub(self.before.load(Ordering::Relaxed));
+            self.faults.fetch_add(faults, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    fn faults_now(&self) -> u64 {
+        let faults = thread_faults();
+        if faults.is_none() {
+            self.unknown.store(true, Ordering::Relaxed);
+        }
+        faults.unwrap_or(0)
     }
 }
 
@@ -166,16 +203,20 @@ fn thread_faults() -> Option<u64> {
 }
 
 /// Corrects the seat of an instance that has started by what starting touched, and remembers it for the version.
-pub(crate) fn settle(app: &App, seat: &Seat, declared: u64, touched: Option<u64>) {
+pub(crate) fn settle(app: &App, session: &Session) {
+    let declared = session.ledger.used();
+    let touched = session.meter.touched.finish();
     let measured = touched.map_or(declared, |touched| touched.min(declared)) + OVERHEAD;
     let before = app.footprint.fetch_max(measured, Ordering::Relaxed);
-    seat.settle(before.max(measured));
+    app.declared_memory.fetch_max(declared, Ordering::Relaxed);
+    session.seat.settle(before.max(measured));
+    session.ledger.covers_all();
 }
 
 /// What an instance of this version is expected to have resident.
 pub(crate) fn footprint(app: &App) -> u64 {
     match app.footprint.load(Ordering::Relaxed) {
-        0 => app.declared_memory + OVERHEAD,
+        0 => app.declared_memory.load(Ordering::Relaxed) + OVERHEAD,
         measured => measured,
     }
 }
@@ -207,9 +248,12 @@ impl Inner {
                 return Err(self.does_not_fit(app, needs));
             };
             let gone = victim.kill_handle();
-            victim.unload_because(StopReason::Evicted).await;
+            // Somebody may show it meanwhile.
+            let evicted = victim.unload_if(StopReason::Evicted, |it| rank(it).is_some()).await;
             drop(victim);
-            gone.stopped().await;
+            if evicted && tokio::time::timeout(BURIED, gone.stopped()).await.is_err() {
+                return Err(self.does_not_fit(app, needs));
+            }
         }
     }
 
@@ -231,16 +275,22 @@ impl Inner {
             .into_iter()
             .filter_map(|life| {
                 let instance = life.instance()?;
-                let idle = life.switch.is_suspended() || instance.shared.is_idle();
-                match life.state() {
-                    State::Hidden if idle => Some((0, life.last_shown(), instance)),
-                    State::Launched if idle => Some((1, life.last_shown(), instance)),
-                    _ => None,
-                }
+                rank(&instance).map(|rank| (rank, life.last_shown(), instance))
             })
             .collect();
         found.sort_by_key(|(rank, last_shown, _)| (*rank, *last_shown));
         found.into_iter().map(|(_, _, instance)| instance).collect()
+    }
+}
+
+/// How soon an instance gives way to others, lowest first; `None` for one that does not.
+fn rank(instance: &Instance) -> Option<u8> {
+    let life = &instance.shared.session.life;
+    let idle = life.switch.is_suspended() || instance.shared.is_idle();
+    match life.state() {
+        State::Hidden if idle => Some(0),
+        State::Launched if idle => Some(1),
+        _ => None,
     }
 }
 
@@ -263,18 +313,36 @@ mod tests {
         assert_eq!(memory.used(), 0);
     }
 
+    #[test]
+    fn what_was_given_back_is_not_charged_again() {
+        let memory = HostMemory::new(100);
+        let seat = memory.seat(60).unwrap();
+        seat.release();
+        seat.settle(50);
+        seat.correct(10, 0);
+        assert!(!seat.grow(1));
+        assert_eq!((memory.used(), seat.bytes()), (0, 0));
+    }
+
     #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn touched_pages_are_counted() {
+    #[test]
+    fn touched_pages_are_counted_on_whatever_thread_a_poll_runs() {
         // More than the allocator keeps for itself, so that the system has to give it anew.
         let pages = 10_000;
-        let touch = async {
+        let poll = |touched: &Touched| {
+            touched.begin();
             let mut bytes = vec![0u8; pages * 4096];
             bytes.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
-            std::hint::black_box(bytes.len())
+            std::hint::black_box(&bytes);
+            touched.end();
         };
-        let (bytes, touched) = Touching::new(touch).await;
-        let touched = touched.unwrap();
-        assert!(touched >= bytes as u64 / 2 && touched < 4 * bytes as u64, "{touched} of {bytes}");
+        let touched = Touched::default();
+        poll(&touched);
+        assert_eq!(touched.finish(), Some(0), "nothing is counted before it is wanted");
+        touched.start();
+        poll(&touched);
+        std::thread::scope(|scope| scope.spawn(|| poll(&touched)).join().unwrap());
+        let (bytes, counted) = (2 * pages as u64 * 4096, touched.finish().unwrap());
+        assert!(counted >= bytes / 2 && counted < 4 * bytes, "{counted} of {bytes}");
     }
 }

@@ -156,3 +156,88 @@ async fn the_next_instance_is_told_why_the_last_one_failed() {
     host.launch(APP, "ann").await.unwrap();
     assert_eq!(events(&seen), ["launched"]);
 }
+
+/// What the app is told besides the event's name.
+#[tokio::test]
+async fn an_app_is_told_for_whom_it_runs_what_it_left_and_how_it_failed() {
+    let told = Arc::new(Mutex::new(Vec::<Value>::new()));
+    let log = told.clone();
+    let bridge = Bridge::new("host.seen").immediate("seen.event", move |_, params: Value| {
+        log.lock().unwrap().push(params);
+        Ok::<_, RpcError>(())
+    });
+    let host = host_with(|b| b.permissions(StaticPermissions::allow_all()).bridge(bridge));
+    let package = Package {
+        component: wat::parse_str(puppet::confiding(&["host", "storage"])).unwrap(),
+        ..Package::with(&["host.seen", "storage"])
+    }
+    .required();
+    let app = host.run(&package).await;
+    app.hide().await.unwrap();
+    app.unload().await;
+    let next = host.launch(APP, "ann").await.unwrap();
+    next.call::<Value>("crash", &json!({})).await.unwrap_err();
+    host.launch(APP, "ann").await.unwrap();
+    let told = std::mem::take(&mut *told.lock().unwrap());
+    let [first, hidden, unloaded, second, third, failure] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((&first["reason"], first.get("state")), (&json!("launch"), None));
+    assert!(first["user"].as_str().is_some_and(|user| !user.is_empty() && user != "ann"), "{first}");
+    assert_eq!((hidden, unloaded), (&json!({}), &json!({ "reason": "unloaded" })));
+    for launched in [second, third] {
+        assert_eq!((&launched["reason"], &launched["state"]), (&json!("restore"), &json!({ "n": 17 })));
+        assert_eq!(launched["user"], first["user"]);
+    }
+    assert_eq!(failure["code"], json!("MPKG-H28"));
+    assert!(failure["message"].as_str().is_some_and(|text| text.contains("crash")), "{failure}");
+}
+
+/// A host that stops waiting has hidden the app all the same: whenever it stops.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hiding_goes_on_when_nobody_waits_for_it() {
+    let (host, _) = watching(|b| b);
+    host.install(watched(&["host.seen"]).signed()).await.unwrap();
+    for polls in 0..4 {
+        let app = host.launch(APP, "ann").await.unwrap();
+        app.show().await.unwrap();
+        {
+            let mut hiding = std::pin::pin!(app.hide());
+            for _ in 0..=polls {
+                let mut quiet = std::task::Context::from_waker(std::task::Waker::noop());
+                if hiding.as_mut().poll(&mut quiet).is_ready() {
+                    break;
+                }
+            }
+        }
+        let held = async {
+            while !matches!(app.call::<Value>("echo", &json!({})).await, Err(CallError::Suspended { .. })) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), held).await.expect("it is never held still");
+        assert_eq!(app.state(), State::Hidden);
+    }
+}
+
+/// An app that does not come back from an event is shown, hidden and unloaded all the same, each after the grace.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_never_answers_its_events_holds_nobody_up() {
+    let long = Duration::from_secs(600);
+    let limits = Limits { cpu_per_call: long, cpu_per_second: long, wall_per_call: long, ..Limits::PHONE };
+    let policy = Policy { limits, ceilings: limits, grace: Duration::from_millis(50), ..Policy::default() };
+    for event in ['s', 'h', 'u'] {
+        let (host, _) = watching(|b| b.policy(policy.clone()));
+        let component = wat::parse_str(puppet::spinning_when(event)).unwrap();
+        let app = host.run(&Package { component, ..Package::default() }).await;
+        let through = async {
+            app.show().await.unwrap();
+            assert_eq!(app.state(), State::Shown);
+            app.hide().await.unwrap();
+            assert_eq!(app.state(), State::Hidden);
+            app.unload().await;
+            app.stopped().await
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), through).await.expect("it is waited for");
+        assert_eq!(ended, StopReason::Unloaded, "{event}");
+        assert_eq!(host.snapshot().memory_bytes, 0);
+    }
+}

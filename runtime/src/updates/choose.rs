@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::RwLock;
@@ -11,14 +10,11 @@ use super::starts::Chosen;
 use crate::data::{Current, DataError, Installed, OnHand};
 use crate::error::LaunchError;
 use crate::host::Inner;
-use crate::life::Life;
+use crate::life::{BURIED, Life};
 use crate::stop::StopReason;
 
 /// The most gates kept, before those that nobody stands at are dropped.
 const GATES: usize = 4096;
-
-/// How long an instance that was told to end may take to be gone.
-const BURIED: Duration = Duration::from_secs(5);
 
 /// One for each app: launches pass it together, what changes the app's release passes it alone. So no launch runs a
 /// release whose place is being taken, on data that is being put away.
@@ -50,7 +46,7 @@ pub(crate) async fn choose(inner: &Arc<Inner>, life: &Arc<Life>) -> Result<Arc<I
     }
     let (inner, life) = (inner.clone(), life.clone());
     // On a task of its own: a launch that is killed must not open the gate in the middle of it.
-    let chosen = tokio::spawn(async move {
+    let chosen = inner.runtime.clone().spawn(async move {
         let _turn = gate.write().await;
         change(&inner, &life).await
     });
@@ -124,7 +120,8 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&Inner) -> T + Send + 'static,
 ) -> Result<T, LaunchError> {
     let inner = inner.clone();
-    tokio::task::spawn_blocking(move || work(&inner)).await.map_err(|_| LaunchError::Interrupted)
+    let runtime = inner.runtime.clone();
+    runtime.spawn_blocking(move || work(&inner)).await.map_err(|_| LaunchError::Interrupted)
 }
 
 impl Inner {
@@ -151,7 +148,7 @@ impl Inner {
         let gate = self.gates.of(&app_id);
         let inner = self.clone();
         // On a task of its own, for the same reason as a launch's.
-        let switched = tokio::spawn(async move {
+        let switched = self.runtime.spawn(async move {
             let _turn = gate.write().await;
             let (app, wanted) = (app_id.clone(), digest.clone());
             let set = blocking(&inner, move |inner| {

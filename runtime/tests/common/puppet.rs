@@ -34,6 +34,27 @@ pub fn watched(interfaces: &[&str]) -> String {
     write(interfaces, lifecycle)
 }
 
+/// The same, but what it tells is the event's parameters.
+pub fn confiding(interfaces: &[&str]) -> String {
+    let lifecycle = r#"
+      (if (i32.eq (local.get $head) (i32.const 0x6566696c)) (then ;; life
+        (call $c0 (i32.const 1160) (i32.const 10) (local.get $p) (local.get $pl) (i32.const 16))
+        (return (call $ok (i32.const 1176) (i32.const 18)))))"#;
+    write(interfaces, lifecycle)
+}
+
+/// The same as [`component`], but it never comes back from `event` of its life, such as `shown`.
+pub fn spinning_when(event: char) -> String {
+    let spins = format!(
+        r#"
+      (if (i32.eq (local.get $head) (i32.const 0x6566696c)) (then
+        (if (i32.eq (i32.load8_u (i32.add (local.get $m) (i32.const 10))) (i32.const {})) (then
+          (loop $again (br $again))))))"#,
+        event as u32
+    );
+    write(&[], &spins)
+}
+
 /// The same as [`component`], but what its inbox tells it (`events.message`, `storage.changed`, `timers.fired`) it passes
 /// on, parameters and all, to `method` of interface `place`, and answers what that answers. On error 666 it crashes.
 pub fn listening(interfaces: &[&str], place: usize, method: &str) -> String {
