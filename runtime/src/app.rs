@@ -25,8 +25,8 @@ pub(crate) struct App {
     pub(crate) handle: ComponentExportIndex,
     /// Whether this is the best code there will be.
     pub(crate) optimized: bool,
-    /// What its memories begin with, in bytes.
-    pub(crate) declared_memory: u64,
+    /// What its memories begin with, in bytes, or the most that they were seen to have once it had started.
+    pub(crate) declared_memory: AtomicU64,
     /// The most that starting it was seen to take, in bytes; 0 if that was never measured.
     pub(crate) footprint: AtomicU64,
     pub(crate) launches: AtomicU64,

@@ -27,22 +27,27 @@ pub(crate) struct Ledger {
     /// The demand that was refused last; 0 when none was since [`Ledger::forgive`].
     refused: AtomicU64,
     seat: Arc<Seat>,
-    /// Set once the app has started: until then its seat is an estimate that covers all it charges.
-    seated: AtomicBool,
+    /// How much of what is used the seat stands for. The rest is the host's too, in whole pages: messages that come and
+    /// go by the million rarely cross one.
+    covered: AtomicU64,
     /// Set when it was the host that had no room.
     host_full: AtomicBool,
+    /// Demands that were refused: by the cap, and by the host.
+    refusals: [AtomicU64; 2],
 }
 
 impl Ledger {
-    pub(crate) fn new(cap: u64, seat: Arc<Seat>) -> Arc<Self> {
+    /// A ledger whose seat stands for the first `covered` bytes.
+    pub(crate) fn new(cap: u64, seat: Arc<Seat>, covered: u64) -> Arc<Self> {
         Arc::new(Self {
             cap,
             used: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             seat,
-            seated: AtomicBool::new(false),
+            covered: AtomicU64::new(covered),
             host_full: AtomicBool::new(false),
+            refusals: Default::default(),
         })
     }
 
@@ -50,7 +55,7 @@ impl Ledger {
     #[cfg(test)]
     pub(crate) fn alone(cap: u64) -> Arc<Self> {
         let host = crate::memory::HostMemory::new(u64::MAX);
-        Self::new(cap, host.seat(0).unwrap_or_else(|| unreachable!("nothing always fits")))
+        Self::new(cap, host.seat(0).unwrap_or_else(|| unreachable!("nothing always fits")), 0)
     }
 
     pub(crate) fn cap(&self) -> u64 {
@@ -65,9 +70,9 @@ impl Ledger {
         self.peak.load(Ordering::Relaxed)
     }
 
-    /// From now on what is charged is charged to the host as well.
-    pub(crate) fn take_seat(&self) {
-        self.seated.store(true, Ordering::Relaxed);
+    /// From now on the seat stands for what is used now, as was measured.
+    pub(crate) fn covers_all(&self) {
+        self.covered.store(self.used(), Ordering::Relaxed);
     }
 
     /// Bytes in all that were wanted when a demand was refused last, if any was.
@@ -78,6 +83,18 @@ impl Ledger {
     /// True if the last refusal was for want of memory in the host, not for the app's own cap.
     pub(crate) fn host_was_full(&self) -> bool {
         self.host_full.load(Ordering::Relaxed)
+    }
+
+    /// How many demands were refused, by the cap or by the host.
+    pub(crate) fn refusals(&self, by_host: bool) -> u64 {
+        let [cap, host] = &self.refusals;
+        if by_host { host } else { cap }.load(Ordering::Relaxed)
+    }
+
+    fn count_refusal(&self, wanted: u64, host_full: bool) -> Refused {
+        let [cap, host] = &self.refusals;
+        if host_full { host } else { cap }.fetch_add(1, Ordering::Relaxed);
+        Refused { wanted, host_full }
     }
 
     pub(crate) fn forgive(&self) {
@@ -91,64 +108,73 @@ impl Ledger {
         self.refused.store(wanted, Ordering::Relaxed);
     }
 
+    /// The host's part of so much in use, beside the seat. A difference of two of these is what a change costs the
+    /// host, whatever else changes at the same time.
+    fn of_host(&self, used: u64) -> u64 {
+        let covered = self.covered.load(Ordering::Relaxed);
+        pages(used.max(covered)) - pages(covered)
+    }
+
     /// What cannot be charged is remembered as what the guest was refused.
-    fn charge(&self, bytes: u64) -> Option<Charge> {
+    fn charge(&self, bytes: u64) -> Option<u64> {
         self.charge_aside(bytes).inspect_err(|refused| self.refuse(refused.wanted, refused.host_full)).ok()
     }
 
-    fn charge_aside(&self, bytes: u64) -> Result<Charge, Refused> {
+    fn charge_aside(&self, bytes: u64) -> Result<u64, Refused> {
         let charged = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|&total| total <= self.cap)
         });
         let before = match charged {
             Ok(before) => before,
             Err(used) => {
-                return Err(Refused { wanted: used.saturating_add(bytes), host_full: false });
+                return Err(self.count_refusal(used.saturating_add(bytes), false));
             }
         };
-        // Small messages come and go by the million; the host counts in pages.
-        let on_host = bytes >= PAGE && self.seated.load(Ordering::Relaxed);
-        if on_host && !self.seat.grow(bytes) {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(Refused { wanted: before.saturating_add(bytes), host_full: true });
+        let after = before + bytes;
+        let more = self.of_host(after) - self.of_host(before);
+        if more > 0 && !self.seat.grow(more) {
+            let now = self.used.fetch_sub(bytes, Ordering::Relaxed);
+            let less = self.of_host(now) - self.of_host(now.saturating_sub(bytes));
+            // Others may have changed it meanwhile; then the page that was crossed is theirs.
+            self.seat.correct(more, less);
+            return Err(self.count_refusal(after, true));
         }
-        if before + bytes > self.peak.load(Ordering::Relaxed) {
-            self.peak.fetch_max(before + bytes, Ordering::Relaxed);
+        if after > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(after, Ordering::Relaxed);
         }
-        Ok(Charge { bytes, on_host: if on_host { bytes } else { 0 } })
+        Ok(bytes)
     }
 
-    fn refund(&self, charge: Charge) {
-        self.used.fetch_sub(charge.bytes, Ordering::Relaxed);
-        if charge.on_host > 0 {
-            self.seat.shrink(charge.on_host);
+    fn refund(&self, bytes: u64) {
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        let less = self.of_host(before) - self.of_host(before.saturating_sub(bytes));
+        if less > 0 {
+            self.seat.shrink(less);
         }
     }
 
     /// Charges `bytes` of host memory for as long as the hold lives.
     pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Hold> {
-        let charge = self.charge(u64::try_from(bytes).ok()?)?;
-        Some(Hold { ledger: self.clone(), charge })
+        let bytes = self.charge(u64::try_from(bytes).ok()?)?;
+        Some(Hold { ledger: self.clone(), bytes })
     }
 
     /// The same for what the guest did not ask for: a refusal is not held to be why it crashed.
     pub(crate) fn hold_aside(self: &Arc<Self>, bytes: usize) -> Option<Hold> {
-        let charge = self.charge_aside(u64::try_from(bytes).ok()?).ok()?;
-        Some(Hold { ledger: self.clone(), charge })
+        let bytes = self.charge_aside(u64::try_from(bytes).ok()?).ok()?;
+        Some(Hold { ledger: self.clone(), bytes })
     }
 
     /// The same for who knows that the ledger outlives it: a call is short enough for a counted reference to show.
     pub(crate) fn hold_here(&self, bytes: usize) -> Option<Hold<&Self>> {
-        let charge = self.charge(u64::try_from(bytes).ok()?)?;
-        Some(Hold { ledger: self, charge })
+        let bytes = self.charge(u64::try_from(bytes).ok()?)?;
+        Some(Hold { ledger: self, bytes })
     }
 }
 
-/// Bytes that were charged, and how many of them to the host too.
-#[derive(Debug, Clone, Copy, Default)]
-struct Charge {
-    bytes: u64,
-    on_host: u64,
+/// So many bytes in whole pages.
+fn pages(bytes: u64) -> u64 {
+    bytes.div_ceil(PAGE).saturating_mul(PAGE)
 }
 
 struct Refused {
@@ -160,32 +186,26 @@ struct Refused {
 #[derive(Debug)]
 pub(crate) struct Hold<L: Deref<Target = Ledger> = Arc<Ledger>> {
     ledger: L,
-    charge: Charge,
+    bytes: u64,
 }
 
 impl Hold {
     /// Charges or refunds the difference. False if there is no room: nothing has changed then.
     pub(crate) fn resize(&mut self, bytes: usize) -> bool {
         let Ok(bytes) = u64::try_from(bytes) else { return false };
-        let held = &mut self.charge;
-        if bytes >= held.bytes {
-            let Ok(more) = self.ledger.charge_aside(bytes - held.bytes) else { return false };
-            held.bytes = bytes;
-            held.on_host += more.on_host;
-        } else {
-            let less = held.bytes - bytes;
-            let less = Charge { bytes: less, on_host: less.min(held.on_host) };
-            held.bytes = bytes;
-            held.on_host -= less.on_host;
-            self.ledger.refund(less);
+        if bytes < self.bytes {
+            self.ledger.refund(self.bytes - bytes);
+        } else if self.ledger.charge_aside(bytes - self.bytes).is_err() {
+            return false;
         }
+        self.bytes = bytes;
         true
     }
 }
 
 impl<L: Deref<Target = Ledger>> Drop for Hold<L> {
     fn drop(&mut self) {
-        self.ledger.refund(self.charge);
+        self.ledger.refund(self.bytes);
     }
 }
 
@@ -195,12 +215,12 @@ pub(crate) struct Budget {
     ledger: Arc<Ledger>,
     /// Charged by a growth that the engine has not confirmed. wasmtime reports a failed growth without its size,
     /// and always before the next growth begins.
-    pending: Charge,
+    pending: u64,
 }
 
 impl Budget {
     pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, pending: Charge::default() }
+        Self { ledger, pending: 0 }
     }
 
     fn grow(&mut self, bytes: u64) -> bool {
@@ -240,7 +260,11 @@ impl ResourceLimiter for Budget {
     }
 
     fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.refund_pending();
+        // Where sizes have 32 bits wasmtime also reports a growth past them, which was never asked for here: a guest
+        // could have each growth that succeeded refunded in this way.
+        if cfg!(target_pointer_width = "64") {
+            self.refund_pending();
+        }
         Ok(())
     }
 
@@ -269,10 +293,10 @@ mod tests {
     #[test]
     fn what_an_app_takes_after_its_start_is_the_hosts_too() {
         let memory = HostMemory::new(3 * PAGE as u64);
-        let ledger = Ledger::new(100 * PAGE as u64, memory.seat(PAGE as u64).unwrap());
+        let ledger = Ledger::new(100 * PAGE as u64, memory.seat(PAGE as u64).unwrap(), 10 * PAGE as u64);
         let mut budget = Budget::new(ledger.clone());
-        assert!(budget.memory_growing(0, 10 * PAGE, None).unwrap(), "starting is covered by the estimate");
-        ledger.take_seat();
+        assert!(budget.memory_growing(0, 10 * PAGE, None).unwrap(), "this much is covered by the estimate");
+        assert_eq!(memory.used(), PAGE as u64);
         assert!(budget.memory_growing(0, 2 * PAGE, None).unwrap());
         assert!(!budget.memory_growing(0, PAGE, None).unwrap());
         assert!(ledger.host_was_full());
@@ -280,6 +304,17 @@ mod tests {
         assert_eq!(memory.used(), 3 * PAGE as u64);
         drop((budget, ledger));
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn small_buffers_are_the_hosts_too_in_whole_pages() {
+        let memory = HostMemory::new(2 * PAGE as u64);
+        let ledger = Ledger::new(100 * PAGE as u64, memory.seat(0).unwrap(), 0);
+        let small: Vec<_> = (0..2 * PAGE / 1024).map(|_| ledger.hold(1024).unwrap()).collect();
+        assert_eq!(memory.used(), 2 * PAGE as u64);
+        assert!(ledger.hold(1).is_none() && ledger.host_was_full());
+        drop(small);
+        assert_eq!((ledger.used(), memory.used()), (0, 0));
     }
 
     #[test]
@@ -325,10 +360,10 @@ mod tests {
                     },
                     2 => holds.extend(ledger.hold(bytes)),
                     _ => if let Some(hold) = holds.last_mut() {
-                        let (before, used) = (hold.charge.bytes, ledger.used());
+                        let (before, used) = (hold.bytes, ledger.used());
                         let resized = hold.resize(bytes);
                         let now = if resized { bytes as u64 } else { before };
-                        prop_assert_eq!((hold.charge.bytes, ledger.used()), (now, used - before + now));
+                        prop_assert_eq!((hold.bytes, ledger.used()), (now, used - before + now));
                     },
                 }
                 prop_assert!(ledger.used() <= cap);

@@ -3,11 +3,14 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use mpkg_manifest::AppId;
 use serde_json::json;
-use tracing::{Instrument, info_span};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info_span};
 use wasmtime::{AsContextMut, PoolConcurrencyLimitError};
 
 use crate::app::App;
@@ -21,12 +24,13 @@ use crate::heavy::Unstoppable;
 use crate::host::{Host, Inner};
 use crate::instance::Instance;
 use crate::life::{KillHandle, Life, State};
-use crate::memory::{Fit, Seat, Touching, settle};
+use crate::memory::{Fit, Seat, settle};
 use crate::meter::Meter;
 use crate::metrics::{Metrics, Phase};
 use crate::notify::Outbox;
 use crate::prepare::{ahead, prepare};
 use crate::rates::{Rate, Rates};
+use crate::rpc::shown;
 use crate::session::{Identity, Session};
 use crate::stop::StopReason;
 use crate::supervisor::{Ended, supervise};
@@ -90,14 +94,10 @@ impl Host {
     /// # Errors
     /// [`LaunchError`], if it cannot even begin.
     pub fn begin_launch(&self, app_id: &str, user: &str) -> Result<Launching, LaunchError> {
-        if user.is_empty() || user.len() > USER {
-            return Err(LaunchError::BadUser { bytes: user.len() });
-        }
         let inner = &self.inner;
-        let limit = inner.policy.instances;
-        let life = inner.living.begin(app_id, user, inner.ticker.clone(), limit);
-        let life = life.ok_or(LaunchError::Full { limit })?;
-        let span = info_span!("launch", app = app_id, instance = life.id);
+        let life =
+            begin(inner, app_id, user).inspect_err(|error| inner.living.metrics.refused(error.code()))?;
+        let span = info_span!("launch", app = app_id, version = Empty, instance = life.id);
         let outcome = Box::pin(launch(inner.clone(), Birth(life.clone())).instrument(span));
         Ok(Launching { life, outcome })
     }
@@ -113,6 +113,18 @@ impl Host {
     }
 }
 
+fn begin(inner: &Inner, app_id: &str, user: &str) -> Result<Arc<Life>, LaunchError> {
+    if user.is_empty() || user.len() > USER {
+        return Err(LaunchError::BadUser { bytes: user.len() });
+    }
+    // What cannot be an app's id is kept out of logs and metrics, whoever passed it on.
+    if app_id.parse::<AppId>().is_err() {
+        return Err(LaunchError::NotInstalled { app_id: shown(app_id).to_string() });
+    }
+    let limit = inner.policy.instances;
+    inner.living.begin(app_id, user, inner.ticker.clone(), limit).ok_or(LaunchError::Full { limit })
+}
+
 /// A life whose launch has not come to its end. Dropped before that, it takes everything with it.
 struct Birth(Arc<Life>);
 
@@ -123,6 +135,7 @@ impl Drop for Birth {
         }
         // Where there is an instance by now, its own end does this.
         if self.0.switch.reason().is_some() && self.0.instance().is_none() {
+            self.0.over();
             self.0.bury();
         }
     }
@@ -131,6 +144,7 @@ impl Drop for Birth {
 async fn launch(inner: Arc<Inner>, birth: Birth) -> Result<Instance, LaunchError> {
     let launched = bring_up(&inner, &birth).await;
     if let Err(error) = &launched {
+        inner.living.metrics.refused(error.code());
         inner.living.starts.refused(&birth.0, error);
     }
     launched
@@ -140,11 +154,13 @@ async fn bring_up(inner: &Arc<Inner>, birth: &Birth) -> Result<Instance, LaunchE
     let life = &birth.0;
     inner.orders.await_first(&life.app_id)?;
     let installed = unless_killed(life, choose(inner, life)).await??;
+    Span::current().record("version", installed.version.as_str());
     inner.check_orders(life)?;
     let app = unless_killed(life, prepare(inner, installed)).await??;
     let started = Instant::now();
     let seat = unless_killed(life, inner.admit(&app)).await??;
     let session = session(inner, &app, life, seat)?;
+    inner.living.metrics.follow(&session);
     unless_killed(life, broker::ask_required(&session)).await?.map_err(|(permission, denial)| {
         LaunchError::PermissionDenied { app_id: life.app_id.clone(), permission, denial }
     })?;
@@ -153,35 +169,26 @@ async fn bring_up(inner: &Arc<Inner>, birth: &Birth) -> Result<Instance, LaunchE
     // Once more: a kill may have come since. One that comes from here on finds this launch and stops it.
     inner.check_orders(life)?;
 
-    let measure = app.is_to_be_measured();
+    let measured = app.is_to_be_measured();
+    if measured {
+        session.meter.touched.start();
+    }
     let started = Instant::now();
-    let (running, mut touched) = if measure {
-        Touching::new(instantiate(inner, &app, &session)).await
-    } else {
-        (instantiate(inner, &app, &session).await, None)
-    };
-    let shared = Shared::new(session.clone(), running?, inner.runtime.clone(), inner.heavy.clone());
+    let running = instantiate(inner, &app, &session).await?;
+    let shared = Shared::new(session.clone(), running, inner.runtime.clone(), inner.heavy.clone());
     inner.living.starts.follow(&session);
     let instance = Instance { shared };
     inner.living.metrics.phase(Phase::Instantiate, started.elapsed());
 
     let started = Instant::now();
-    let told = if measure {
-        let (told, more) = Touching::new(instance.launched()).await;
-        touched = touched.zip(more).map(|(a, b)| a + b);
-        told
-    } else {
-        instance.launched().await
-    };
     // An app that fails to handle the event has been told so in its own log; it is running all the same.
-    if let Err(CallError::Stopped { app_id, reason }) = told {
+    if let Err(CallError::Stopped { app_id, reason }) = instance.launched().await {
         return Err(LaunchError::Stopped { app_id, reason });
     }
-    if measure {
-        settle(&app, &session.seat, session.ledger.used(), touched);
+    if measured {
+        settle(&app, &session);
     }
     inner.living.starts.launched(life, &inner.runtime);
-    session.ledger.take_seat();
     inner.living.metrics.phase(Phase::Launched, started.elapsed());
     if let Some(reason) = inner.living.failures.take(&life.app_id, &life.user) {
         let params = json!({ "code": reason.code(), "message": reason.to_string() });
@@ -231,7 +238,8 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
     let subject = Subject { orders: inner.orders.clone(), release };
     let permissions = inner.broker.admit(&of, app.declared.clone(), subject, &inner.policy)?;
     let limits = app.limits;
-    let ledger = Ledger::new(limits.memory_bytes, seat.clone());
+    let covered = app.declared_memory.load(Ordering::Relaxed);
+    let ledger = Ledger::new(limits.memory_bytes, seat.clone(), covered);
     let local = inner.local.join(of, app, life.id, life.switch.clone(), ledger.clone());
     Ok(Arc::new(Session {
         life: life.clone(),
@@ -287,7 +295,10 @@ async fn start(app: Arc<App>, session: Arc<Session>, most: usize) -> Result<Runn
                 .ok_or_else(|| wasmtime::Error::msg("`handle` is no function"))
                 .and_then(|handle| handle.typed(&store));
             match handle {
-                Ok(handle) => return Ok(Running { store, handle }),
+                Ok(handle) => {
+                    session.metrics.count_start(session.meter.used());
+                    return Ok(Running { store, handle });
+                }
                 Err(error) => {
                     let (app_id, reason) = (app.installed.app_id.clone(), format!("{error:#}"));
                     return Err(LaunchError::Unusable { app_id, reason });
@@ -302,6 +313,8 @@ async fn start(app: Arc<App>, session: Arc<Session>, most: usize) -> Result<Runn
         Ended::Killed => switch.reason().cloned().unwrap_or(StopReason::Unloaded),
         Ended::WallBudget => StopReason::Wall { method: START.into(), limit: wall },
     };
+    session.metrics.count_start(session.meter.used());
+    session.metrics.hit_by(&reason);
     session.life.stop(reason.clone());
     Err(stopped(&session.life, &reason))
 }

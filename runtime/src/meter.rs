@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::engine::TICK;
+use crate::memory::Touched;
 use crate::metrics::add_alone;
 
 /// An app may save up this many seconds' worth of its CPU time per second: starting up is allowed to take more.
@@ -46,12 +47,14 @@ pub(crate) struct Meter {
     balanced_at: AtomicU64,
     /// The call that runs has kept a thread for a whole tick.
     heavy: AtomicBool,
-    /// Nanoseconds that the app had to wait for CPU time.
+    /// Nanoseconds that the app had to wait for CPU time, and how often.
     throttled: AtomicU64,
+    throttles: AtomicU64,
     /// Nanoseconds of this call that a user took to answer questions, as far as nobody has allowed for them.
     asked: AtomicU64,
     /// Since when a question is open; 0 if none is.
     asking_since: AtomicU64,
+    pub(crate) touched: Touched,
 }
 
 impl std::fmt::Debug for Meter {
@@ -89,8 +92,10 @@ impl Meter {
             balanced_at: AtomicU64::new(0),
             heavy: AtomicBool::new(false),
             throttled: AtomicU64::new(0),
+            throttles: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             asking_since: AtomicU64::new(0),
+            touched: Touched::default(),
         })
     }
 
@@ -119,9 +124,11 @@ impl Meter {
         if self.is_heavy() {
             self.cpu_at.store(thread_cpu_time().unwrap_or(0), Ordering::Relaxed);
         }
+        self.touched.begin();
     }
 
     pub(crate) fn end(&self) {
+        self.touched.end();
         let now = self.now();
         let slice = self.slice(now);
         self.ended_at.store(now, Ordering::Relaxed);
@@ -198,12 +205,18 @@ impl Meter {
         let per_second = self.per_second.as_secs_f64().max(0.001);
         let wait = Duration::from_nanos(balance.unsigned_abs()).div_f64(per_second);
         self.throttled.fetch_add(nanos(wait), Ordering::Relaxed);
+        self.throttles.fetch_add(1, Ordering::Relaxed);
         Some(wait)
     }
 
     /// How long the app had to wait for CPU time in all.
     pub(crate) fn throttled(&self) -> Duration {
         Duration::from_nanos(self.throttled.load(Ordering::Relaxed))
+    }
+
+    /// How often it had to.
+    pub(crate) fn throttles(&self) -> u64 {
+        self.throttles.load(Ordering::Relaxed)
     }
 
     /// What the poll that runs has used. Real time for a call that has just begun. A heavy one runs at a low priority
@@ -292,7 +305,7 @@ mod tests {
         meter.balanced_at.store(meter.now(), Ordering::Relaxed);
         let wait = meter.debt().unwrap();
         assert!(wait > Duration::from_millis(50) && wait <= Duration::from_millis(100), "{wait:?}");
-        assert_eq!(meter.throttled(), wait);
+        assert_eq!((meter.throttled(), meter.throttles()), (wait, 1));
         // As if that time had passed: a debt that is looked at again and not paid would be waited for for ever.
         meter.balanced_at.store(0, Ordering::Relaxed);
         meter.balance.store(-1, Ordering::Relaxed);
