@@ -6,11 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, Strategy};
+use wasmtime::{
+    Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, RegallocAlgorithm, Strategy,
+};
 
 use crate::data::Data;
 use crate::error::HostError;
-use crate::native::NativeCache;
+use crate::heavy::lower_priority;
+use crate::native::{Making, NativeCache};
 use crate::policy::Policy;
 use crate::pool;
 
@@ -98,11 +101,16 @@ fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
 
 /// Winch, and nothing made that starting does not need: its code is replaced by better code before long.
 ///
-/// It leaves the stubs through which functions are entered to Cranelift, of which a JavaScript engine has thousands.
+/// It leaves the stubs through which functions are entered to Cranelift, of which a JavaScript engine has thousands:
+/// allocating their registers in one pass too takes a tenth off the whole.
 /// Tables that map code back to the module are for those who look at it in a debugger or profiler: traps have their
 /// own, and kills and stack walks need none.
 fn in_one_pass(config: &mut Config) -> &mut Config {
-    config.strategy(Strategy::Winch).cranelift_opt_level(OptLevel::None).generate_address_map(false);
+    config
+        .strategy(Strategy::Winch)
+        .cranelift_opt_level(OptLevel::None)
+        .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
+        .generate_address_map(false);
     // Windows cannot do without.
     if !cfg!(windows) {
         config.native_unwind_info(false);
@@ -118,53 +126,137 @@ pub(crate) struct Tier {
 }
 
 impl Tier {
-    fn open(compiler: Compiler, policy: &Policy, data: &Data) -> Result<Self, HostError> {
-        let engine = engine(compiler, policy).map_err(HostError::Engine)?;
+    fn open(engine: Engine, data: &Data) -> Result<Self, HostError> {
         let native = NativeCache::open(data, &engine)?;
         Ok(Self { engine, native })
     }
 
     /// The code of the package with this digest, if it was compiled before and is intact.
-    pub(crate) fn cached(&self, digest: &str) -> Option<Component> {
+    fn cached(&self, digest: &str) -> Option<Component> {
         self.native.cached(&self.engine, digest)
     }
 
-    /// Blocks for as long as a compile takes.
-    pub(crate) fn compile(&self, component: &[u8]) -> wasmtime::Result<Component> {
+    fn compile(&self, component: &[u8]) -> wasmtime::Result<Component> {
         Component::new(&self.engine, component)
     }
+}
 
-    /// Writes code to disk for when the host starts again.
-    pub(crate) fn keep(&self, digest: &str, code: &Component) {
-        self.native.keep(digest, code);
-    }
+/// Code, and whether there is none better to come.
+pub(crate) struct Code {
+    pub(crate) component: Component,
+    pub(crate) best: bool,
 }
 
 /// The compilers of a host.
 #[derive(Debug)]
 pub(crate) struct Tiers {
     /// Compiles in one pass what has to start now.
-    pub(crate) fast: Option<Tier>,
-    pub(crate) best: Tier,
+    fast: Option<Tier>,
+    best: Tier,
 }
 
 impl Tiers {
     pub(crate) fn open(compiler: Compiler, policy: &Policy, data: &Data) -> Result<Self, HostError> {
         let fast = match compiler {
-            Compiler::Tiered => Some(Tier::open(Compiler::Winch, policy, data)?),
+            // There are processors that it has no code for; their apps start later.
+            Compiler::Tiered => engine(Compiler::Winch, policy)
+                .inspect_err(|error| tracing::warn!(%error, "apps that were never seen start slowly here"))
+                .ok(),
             Compiler::Cranelift | Compiler::Winch | Compiler::Pulley => None,
         };
-        Ok(Self { fast, best: Tier::open(compiler, policy, data)? })
+        let best = engine(compiler, policy).map_err(HostError::Engine)?;
+        let fast = fast.map(|fast| Tier::open(fast, data)).transpose()?;
+        Ok(Self { fast, best: Tier::open(best, data)? })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Tier> {
+        self.fast.iter().chain([&self.best])
     }
 
     pub(crate) fn engines(&self) -> impl Iterator<Item = &Engine> {
-        self.fast.iter().chain([&self.best]).map(|tier| &tier.engine)
+        self.all().map(|tier| &tier.engine)
+    }
+
+    /// The best code that is here for the package with this digest.
+    pub(crate) fn cached(&self, digest: &str) -> Option<Code> {
+        self.cached_best(digest).map(|component| Code { component, best: true }).or_else(|| {
+            let component = self.fast.as_ref()?.cached(digest)?;
+            Some(Code { component, best: false })
+        })
+    }
+
+    pub(crate) fn cached_best(&self, digest: &str) -> Option<Component> {
+        self.best.cached(digest)
+    }
+
+    /// Code for somebody who waits, as soon as it can be had. Blocks for as long as a compile takes, on all cores.
+    ///
+    /// What the fast compiler cannot do (it knows vectors on few processors) is no fault of the app's.
+    pub(crate) fn compile_now(&self, component: &[u8]) -> wasmtime::Result<Code> {
+        on_threads(
+            cores(),
+            || {},
+            || {
+                if let Some(fast) = &self.fast {
+                    match fast.compile(component) {
+                        Ok(component) => return Ok(Code { component, best: false }),
+                        Err(error) => tracing::debug!(%error, "an app is beyond the fast compiler"),
+                    }
+                }
+                self.best.compile(component).map(|component| Code { component, best: true })
+            },
+        )
+    }
+
+    /// The best code, for later: on half of the cores, behind everything that somebody waits for.
+    pub(crate) fn compile_best(&self, component: &[u8]) -> wasmtime::Result<Component> {
+        on_threads(cores().div_ceil(2), lower_priority, || self.best.compile(component))
+    }
+
+    /// Announces that code for a package is being made, so that a removal meanwhile is not undone by keeping it.
+    pub(crate) fn making(&self, digest: &str) -> Vec<Making<'_>> {
+        self.all().map(|tier| tier.native.making(digest)).collect()
+    }
+
+    /// Writes code to disk for when the host starts again. The best makes the other superfluous.
+    pub(crate) fn keep(&self, digest: &str, code: &Code) {
+        match (&self.fast, code.best) {
+            (Some(fast), false) => fast.native.keep(digest, &code.component),
+            (fast, _) => {
+                self.best.native.keep(digest, &code.component);
+                fast.iter().for_each(|fast| fast.native.remove(digest));
+            }
+        }
     }
 
     /// Removes the code of a package that is no longer installed.
     pub(crate) fn forget(&self, digest: &str) {
-        for tier in self.fast.iter().chain([&self.best]) {
-            tier.native.forget(digest);
+        self.all().for_each(|tier| tier.native.forget(digest));
+    }
+
+    /// Whether a file in the cache is code for one of these compilers; else nobody will ever load it.
+    pub(crate) fn is_ours(&self, name: &str) -> bool {
+        self.all().any(|tier| tier.native.is_ours(name))
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Runs a compile on threads of its own: the process's may be busy with another one, and who waits for this one would
+/// wait for that too.
+fn on_threads<T: Send>(
+    threads: usize,
+    start: impl Fn() + Send + Sync + 'static,
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads).start_handler(move |_| start());
+    match builder.thread_name(|n| format!("miniapp-code-{n}")).build() {
+        Ok(threads) => threads.install(work),
+        Err(error) => {
+            tracing::warn!(%error, "no threads of their own for a compile");
+            work()
         }
     }
 }
@@ -263,5 +355,29 @@ fn tick_until_stopped(shared: &Shared) {
         // A guest that runs on within one poll does not set `busy` again, and so is given whole idle seconds; it
         // yields at every tick, and its next poll sets it.
         idle = if shared.busy.swap(false, Ordering::SeqCst) { 0 } else { idle + 1 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An app with a vector in it, which a fast compiler does not know that knows no vectors.
+    #[test]
+    fn what_the_fast_compiler_cannot_do_the_other_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let mut tiers = Tiers::open(Compiler::Tiered, &Policy::default(), &data).unwrap();
+        let vector = br#"(component (core module (func (drop (v128.const i64x2 1 2)))))"#;
+        assert!(!tiers.compile_now(b"(component)").unwrap().best);
+        let mut scalar = config(Compiler::Winch, &Policy::default()).unwrap();
+        scalar.wasm_simd(false);
+        tiers.fast = Some(Tier::open(Engine::new(&scalar).unwrap(), &data).unwrap());
+        assert!(!tiers.compile_now(b"(component)").unwrap().best);
+        assert!(tiers.compile_now(vector).unwrap().best);
+        assert!(
+            tiers.compile_now(b"(component (core module (func (drop))))").is_err(),
+            "neither can do that"
+        );
     }
 }

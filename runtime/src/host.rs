@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex};
 use mpkg_manifest::Language;
 use mpkg_package::Trust;
 use tokio::runtime::Handle;
-use tokio::sync::{OnceCell, Semaphore};
 
-use crate::app::App;
 use crate::bridge::{self, Bridge, Profiles, UserProfile};
 use crate::broker::{Broker, Settings};
 use crate::data::{Data, DataError, Installed};
@@ -22,6 +20,7 @@ use crate::link::{RegisterError, Registry};
 use crate::local::Locals;
 use crate::memory::HostMemory;
 use crate::policy::Policy;
+use crate::prepare::{Compiles, Prepared};
 use crate::provider::{DenyPermissions, PermissionProvider};
 use crate::rates::Limited;
 use crate::stop::StopReason;
@@ -130,10 +129,10 @@ impl HostBuilder {
             })?;
         }
         let data = Arc::new(Data::open(&self.folder)?);
-        sweep(&data)?;
+        let tiers = Arc::new(Tiers::open(self.compiler, &self.policy, &data)?);
+        sweep(&data, &tiers)?;
         let local = Locals::new(&data, self.profiles)?;
         registry.limit_rates(&self.policy.rates);
-        let tiers = Arc::new(Tiers::open(self.compiler, &self.policy, &data)?);
         let interrupted = data.restarted()?;
         let ticker = Arc::new(Ticker::start(tiers.engines()).map_err(HostError::Ticker)?);
         let broker = Broker::new(Settings {
@@ -147,7 +146,7 @@ impl HostBuilder {
             methods: registry.names(),
             rates: registry.rates(),
             memory: HostMemory::new(self.policy.memory_bytes),
-            compiles: Arc::new(Semaphore::new(self.policy.compiles.max(1))),
+            compiles: Compiles::new(self.policy.compiles),
             tiers,
             ticker,
             registry: Arc::new(registry),
@@ -170,9 +169,6 @@ impl HostBuilder {
     }
 }
 
-/// The app version behind a digest, being prepared or ready.
-pub(crate) type AppCell = Arc<OnceCell<Arc<App>>>;
-
 pub(crate) struct Inner {
     pub(crate) tiers: Arc<Tiers>,
     pub(crate) ticker: Arc<Ticker>,
@@ -184,11 +180,11 @@ pub(crate) struct Inner {
     pub(crate) broker: Arc<Broker>,
     pub(crate) trust: Vec<Trust>,
     pub(crate) runtime: Handle,
-    pub(crate) apps: Mutex<HashMap<String, AppCell>>,
+    pub(crate) apps: Mutex<HashMap<String, Arc<Prepared>>>,
     pub(crate) living: Arc<Living>,
     pub(crate) heavy: Arc<HeavyThreads>,
     pub(crate) memory: Arc<HostMemory>,
-    pub(crate) compiles: Arc<Semaphore>,
+    pub(crate) compiles: Compiles,
     pub(crate) local: Locals,
     /// What a fleet's signed state says, if this host is part of one.
     pub(crate) orders: Arc<InForce>,

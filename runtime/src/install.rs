@@ -44,7 +44,7 @@ impl Host {
     pub async fn uninstall(&self, app_id: &str) -> Result<bool, InstallError> {
         let (host, app_id) = (self.clone(), app_id.to_owned());
         // On a task of its own: whoever gives up waiting must not open the gate in the middle of it.
-        let removed = tokio::spawn(async move {
+        let removed = self.inner.runtime.spawn(async move {
             // At once: who holds the gate may be waiting for one of them to end.
             end(&host.inner, &app_id);
             let _turn = host.inner.gates.of(&app_id).write_owned().await;
@@ -58,7 +58,8 @@ impl Host {
         work: impl FnOnce(&Inner) -> Result<T, InstallError> + Send + 'static,
     ) -> Result<T, InstallError> {
         let inner = self.inner.clone();
-        tokio::task::spawn_blocking(move || work(&inner)).await.unwrap_or(Err(InstallError::Interrupted))
+        let done = self.inner.runtime.spawn_blocking(move || work(&inner)).await;
+        done.unwrap_or(Err(InstallError::Interrupted))
     }
 }
 
@@ -120,6 +121,7 @@ fn uninstall(inner: &Inner, app_id: &str) -> Result<bool, InstallError> {
     };
     end(inner, app_id);
     inner.data.record_uninstall(&app)?;
+    inner.living.failures.forget(app_id);
     inner.local.uninstalled(&app);
     for held in held {
         forget(inner, &held.installed.digest);

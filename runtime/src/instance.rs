@@ -197,11 +197,7 @@ impl Instance {
 
     /// What the app has done and used so far.
     pub fn metrics(&self) -> InstanceMetrics {
-        let session = &self.shared.session;
-        let ledger = &session.ledger;
-        let mut metrics = session.metrics.snapshot(ledger, &session.meter);
-        (metrics.inbox_delivered, metrics.inbox_dropped) = session.local.lane.counts();
-        metrics
+        self.shared.session.figures()
     }
 
     /// A call from outside: refused while the app is held still.

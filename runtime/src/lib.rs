@@ -33,6 +33,7 @@ mod meter;
 mod metrics;
 mod native;
 mod notify;
+mod open_metrics;
 mod policy;
 mod pool;
 mod prepare;

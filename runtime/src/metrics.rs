@@ -1,8 +1,8 @@
 //! What instances and their host have done, in numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use mpkg_fleet::Counters;
@@ -12,6 +12,7 @@ use crate::budget::Ledger;
 use crate::latency::{Latency, LatencySnapshot};
 use crate::limits::Limit;
 use crate::meter::Meter;
+use crate::session::Session;
 use crate::stop::StopReason;
 
 /// From where on telemetry calls a call slow, and very slow.
@@ -100,6 +101,15 @@ impl Metrics {
         }
     }
 
+    /// Counts the limit that an instance ended for. Demands for memory are counted where they are refused.
+    #[cold]
+    pub(crate) fn hit_by(&self, reason: &StopReason) {
+        match reason.limit() {
+            Some(Limit::Memory | Limit::HostMemory) | None => {}
+            Some(limit) => self.hit(limit),
+        }
+    }
+
     /// Called by the one call that runs.
     pub(crate) fn record_call(&self, failed: bool, took: Duration, cpu: Duration) {
         if failed {
@@ -145,8 +155,20 @@ impl Metrics {
         }
     }
 
+    /// CPU time that the app used before its first call.
+    pub(crate) fn count_start(&self, cpu: Duration) {
+        self.cpu_nanos.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     pub(crate) fn snapshot(&self, ledger: &Ledger, meter: &Meter) -> InstanceMetrics {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // Those that are met elsewhere are counted there.
+        let elsewhere = |limit: Limit| match limit {
+            Limit::Memory => ledger.refusals(false),
+            Limit::HostMemory => ledger.refusals(true),
+            Limit::CpuPerSecond => meter.throttles(),
+            _ => 0,
+        };
         let latency = self.latency.snapshot();
         InstanceMetrics {
             calls: latency.count(),
@@ -163,7 +185,7 @@ impl Metrics {
             limits_met: Limit::ALL
                 .iter()
                 .zip(&self.hits)
-                .map(|(&limit, count)| (limit, load(count)))
+                .map(|(&limit, count)| (limit, load(count) + elsewhere(limit)))
                 .filter(|&(_, count)| count > 0)
                 .collect(),
             log_lines: load(&self.log_lines),
@@ -235,7 +257,7 @@ pub struct InstanceMetrics {
 }
 
 /// Calls of one bridge method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct MethodMetrics {
     /// Calls that were authorized.
     pub calls: u64,
@@ -260,41 +282,13 @@ pub(crate) struct AppTotals {
     pub(crate) log_dropped: u64,
     pub(crate) network_sent: u64,
     pub(crate) network_received: u64,
-    pub(crate) bridge: BTreeMap<String, MethodTotals>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct MethodTotals {
-    pub(crate) calls: u64,
-    pub(crate) errors: u64,
-    pub(crate) denied: u64,
-    pub(crate) waited: LatencySnapshot,
-}
-
-impl From<&InstanceMetrics> for AppTotals {
-    fn from(instance: &InstanceMetrics) -> Self {
-        let method = |(name, counts): (&String, &MethodMetrics)| {
-            let MethodMetrics { calls, errors, denied, waited } = *counts;
-            (name.clone(), MethodTotals { calls, errors, denied, waited })
-        };
-        Self {
-            errors: instance.errors,
-            latency: instance.latency,
-            cpu: instance.cpu,
-            throttled: instance.throttled,
-            limits_met: instance.limits_met.clone(),
-            memory_peak: instance.memory_peak,
-            log_lines: instance.log_lines,
-            log_dropped: instance.log_dropped,
-            network_sent: instance.network_sent,
-            network_received: instance.network_received,
-            bridge: instance.bridge.iter().map(method).collect(),
-        }
-    }
+    pub(crate) inbox_delivered: u64,
+    pub(crate) inbox_dropped: u64,
+    pub(crate) bridge: BTreeMap<String, MethodMetrics>,
 }
 
 impl AppTotals {
-    pub(crate) fn add(&mut self, other: &Self) {
+    fn add(&mut self, other: &InstanceMetrics) {
         self.errors += other.errors;
         self.latency.add(&other.latency);
         self.cpu += other.cpu;
@@ -307,6 +301,8 @@ impl AppTotals {
         self.log_dropped += other.log_dropped;
         self.network_sent += other.network_sent;
         self.network_received += other.network_received;
+        self.inbox_delivered += other.inbox_delivered;
+        self.inbox_dropped += other.inbox_dropped;
         for (method, counts) in &other.bridge {
             let sum = self.bridge.entry(method.clone()).or_default();
             sum.calls += counts.calls;
@@ -321,9 +317,11 @@ impl AppTotals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Reading the package back, checking it, mapping code that was compiled before.
+    /// Mapping code that was compiled before, if there is any.
     Load,
-    /// Compiling, waiting for a slot not included.
+    /// Waiting until others have been compiled.
+    Wait,
+    /// Reading the package back, checking and compiling it.
     Compile,
     /// Making room, and asking for required permissions.
     Admit,
@@ -335,12 +333,14 @@ pub enum Phase {
 
 impl Phase {
     /// All there are, in their order.
-    pub const ALL: [Self; 5] = [Self::Load, Self::Compile, Self::Admit, Self::Instantiate, Self::Launched];
+    pub const ALL: [Self; 6] =
+        [Self::Load, Self::Wait, Self::Compile, Self::Admit, Self::Instantiate, Self::Launched];
 
     /// Its name in metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Load => "load",
+            Self::Wait => "wait",
             Self::Compile => "compile",
             Self::Admit => "admit",
             Self::Instantiate => "instantiate",
@@ -355,7 +355,17 @@ pub(crate) struct HostMetrics {
     phases: [Latency; Phase::ALL.len()],
     stops: [AtomicU64; StopReason::LABELS.len()],
     pub(crate) compiles: AtomicU64,
-    ended: Mutex<BTreeMap<String, AppTotals>>,
+    /// Launches that came to nothing, by the code of the error.
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    apps: Mutex<Apps>,
+}
+
+/// Counters never fall: what an instance has done moves from those that live to those that have ended under one lock.
+#[derive(Default)]
+struct Apps {
+    ended: BTreeMap<String, AppTotals>,
+    /// By the instance's id, from before its code runs.
+    live: HashMap<u64, Arc<Session>>,
 }
 
 impl HostMetrics {
@@ -382,17 +392,40 @@ impl HostMetrics {
         StopReason::LABELS.into_iter().zip(self.stops.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
+    /// Counts a launch that came to nothing.
+    pub(crate) fn refused(&self, code: &'static str) {
+        *lock(&self.refused).entry(code).or_default() += 1;
+    }
+
+    /// Launches that came to nothing, by the code of the error.
+    pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.refused).clone()
+    }
+
+    /// Follows what a new instance does.
+    pub(crate) fn follow(&self, session: &Arc<Session>) {
+        lock(&self.apps).live.insert(session.life.id, session.clone());
+    }
+
     /// Keeps the figures of an instance that has ended.
-    pub(crate) fn keep(&self, app_id: &str, instance: &InstanceMetrics) {
-        self.lock().entry(app_id.to_owned()).or_default().add(&instance.into());
+    pub(crate) fn over(&self, id: u64) {
+        let mut apps = lock(&self.apps);
+        let Some(session) = apps.live.remove(&id) else { return };
+        apps.ended.entry(session.identity.app_id.clone()).or_default().add(&session.figures());
+        drop(apps);
     }
 
-    /// The figures of those that have ended, by app.
-    pub(crate) fn ended(&self) -> BTreeMap<String, AppTotals> {
-        self.lock().clone()
+    /// What all instances have done until now, by app.
+    pub(crate) fn totals(&self) -> BTreeMap<String, AppTotals> {
+        let apps = lock(&self.apps);
+        let mut totals = apps.ended.clone();
+        for session in apps.live.values() {
+            totals.entry(session.identity.app_id.clone()).or_default().add(&session.figures());
+        }
+        totals
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, AppTotals>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,9 +3,11 @@
 //! This is the one module with `unsafe` code. The engine runs a deserialized image as it is, and accepts a bit-flipped
 //! one without complaint; so every file is sealed with a key that only this host has, and checked before it is loaded.
 
+use std::collections::HashMap;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use data_encoding::HEXLOWER;
 use wasmtime::Engine;
@@ -22,6 +24,27 @@ pub(crate) struct NativeCache {
     key: [u8; 32],
     /// Engine version, settings and target, as 16 hex digits: code for another engine is another file.
     engine: String,
+    /// Packages whose code is being made, each with how often, and whether it was forgotten meanwhile.
+    making: Mutex<HashMap<String, (usize, bool)>>,
+}
+
+/// Code for a package is being made as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Making<'c> {
+    cache: &'c NativeCache,
+    digest: String,
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        let mut making = self.cache.lock();
+        if let Some((times, _)) = making.get_mut(&self.digest) {
+            *times -= 1;
+            if *times == 0 {
+                making.remove(&self.digest);
+            }
+        }
+    }
 }
 
 impl NativeCache {
@@ -30,7 +53,7 @@ impl NativeCache {
         let mut hasher = Fingerprint(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = HEXLOWER.encode(hasher.0.finalize().as_bytes().get(..8).unwrap_or_default());
-        Ok(Self { folder: data.folder().join("native"), key, engine })
+        Ok(Self { folder: data.folder().join("native"), key, engine, making: Mutex::default() })
     }
 
     /// The code of the package with this digest, if it is here and intact.
@@ -38,21 +61,51 @@ impl NativeCache {
         self.load_sealed(engine, &self.path(digest), digest)
     }
 
-    /// Keeps code. A cache that cannot be written costs time, not correctness.
+    pub(crate) fn making(&self, digest: &str) -> Making<'_> {
+        self.lock().entry(digest.to_owned()).or_default().0 += 1;
+        Making { cache: self, digest: digest.to_owned() }
+    }
+
+    /// Keeps code, unless its package was forgotten while it was made. A cache that cannot be written costs time, not
+    /// correctness.
     pub(crate) fn keep(&self, digest: &str, code: &Component) {
-        match code.serialize() {
-            Ok(image) => {
-                if let Err(error) = write_file(&self.path(digest), &[&self.seal(digest, &image), &image]) {
-                    tracing::warn!(%error, "compiled code could not be cached");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "compiled code could not be serialized"),
+        let image = match code.serialize() {
+            Ok(image) => image,
+            Err(error) => return tracing::warn!(%error, "compiled code could not be serialized"),
+        };
+        let seal = self.seal(digest, &image);
+        // Held over the writing, so that what is forgotten meanwhile is there to be removed.
+        let making = self.lock();
+        if making.get(digest).is_some_and(|&(_, forgotten)| forgotten) {
+            return;
+        }
+        if let Err(error) = write_file(&self.path(digest), &[&seal, &image]) {
+            tracing::warn!(%error, "compiled code could not be cached");
         }
     }
 
     /// Removes the code of a package that is no longer installed.
     pub(crate) fn forget(&self, digest: &str) {
+        let mut making = self.lock();
+        if let Some((_, forgotten)) = making.get_mut(digest) {
+            *forgotten = true;
+        }
+        drop(making);
+        self.remove(digest);
+    }
+
+    /// Removes code that nobody needs any more.
+    pub(crate) fn remove(&self, digest: &str) {
         let _ = fs::remove_file(self.path(digest));
+    }
+
+    /// Whether this is the name of a file that this cache could load.
+    pub(crate) fn is_ours(&self, name: &str) -> bool {
+        name.strip_suffix(".bin").is_some_and(|stem| stem.ends_with(&format!("-{}", self.engine)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (usize, bool)>> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn path(&self, digest: &str) -> PathBuf {
@@ -122,6 +175,34 @@ mod tests {
         assert!(cache.cached(&engine, "aa").is_some());
         cache.forget("aa");
         assert!(cache.cached(&engine, "aa").is_none());
+    }
+
+    #[test]
+    fn what_is_forgotten_while_it_is_made_is_not_kept() {
+        let (_folder, engine, cache) = cache();
+        let code = Component::new(&engine, EMPTY).unwrap();
+        let making = cache.making("aa");
+        let again = cache.making("aa");
+        cache.forget("aa");
+        cache.keep("aa", &code);
+        drop(making);
+        cache.keep("aa", &code);
+        assert!(cache.cached(&engine, "aa").is_none());
+        drop(again);
+        cache.keep("aa", &code);
+        assert!(cache.cached(&engine, "aa").is_some(), "installed again");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_can_read_or_write_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, engine, cache) = cache();
+        cache.keep("aa", &Component::new(&engine, EMPTY).unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o077;
+        assert_eq!(mode(&cache.path("aa")), 0);
+        assert_eq!(mode(&folder.path().join("native.key")), 0);
+        assert_eq!(mode(folder.path()), 0);
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub struct Policy {
     pub memory_bytes: u64,
     /// Live instances on this host. Default 1024.
     pub instances: usize,
-    /// Components compiled at the same time; each takes a core and up to hundreds of megabytes. Default 1.
+    /// Components compiled at the same time for launches that wait for them; each takes all cores and up to hundreds of
+    /// megabytes. Beside these one is compiled for later, on half of the cores and at a low priority. Default 1.
     pub compiles: usize,
     /// Whether a hidden app is held still. Without it, hidden apps go on running. Default true.
     pub suspend_hidden: bool,

@@ -1,23 +1,24 @@
-//! From an installed package to code that can be started: checked again, compiled or mapped, linked.
+//! From an installed package to code that can be started: mapped or compiled, linked.
 //!
 //! Where the host compiles in two tiers, an app that was never seen is compiled by the fast compiler first; the
-//! optimizing one follows in the background, for the next launch.
+//! optimizing one follows in the background, for the next launch. What is sealed in the cache is bound to the package's
+//! digest, so the package itself is read again only to be compiled.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
 use mpkg_manifest::Manifest;
 use mpkg_package::{container, digest};
-use tokio::sync::OwnedSemaphorePermit;
-use wasmtime::component::Component;
+use tokio::runtime::Handle;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::app::{self, App};
 use crate::data::Installed;
-use crate::engine::Tiers;
+use crate::engine::{Code, Tiers};
 use crate::error::LaunchError;
-use crate::host::{AppCell, Host, Inner};
+use crate::host::{Host, Inner};
 use crate::limits::Limits;
 use crate::link::Registry;
 use crate::metrics::Phase;
@@ -26,9 +27,55 @@ use crate::policy::{PAGE, Policy};
 /// What every app exports, up to its minor version.
 const APP_EXPORT: &str = "mpkg:bridge/app@1.";
 
+/// A release, being prepared or ready.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    first: OnceCell<Arc<App>>,
+    /// With the best code there will be.
+    best: OnceCell<Arc<App>>,
+}
+
+impl Prepared {
+    fn app(&self) -> Option<&Arc<App>> {
+        self.best.get().or_else(|| self.first.get())
+    }
+
+    fn ready(app: Arc<App>) -> Self {
+        Self { first: OnceCell::new_with(Some(app.clone())), best: OnceCell::new_with(Some(app)) }
+    }
+}
+
+/// Who may compile. What somebody waits for never waits for what is made for later.
+pub(crate) struct Compiles {
+    most: usize,
+    now: Arc<Semaphore>,
+    later: Arc<Semaphore>,
+}
+
+impl Compiles {
+    pub(crate) fn new(most: usize) -> Self {
+        let most = most.max(1);
+        Self { most, now: Arc::new(Semaphore::new(most)), later: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// How many run.
+    pub(crate) fn running(&self) -> usize {
+        let now = self.most.saturating_sub(self.now.available_permits());
+        now + 1_usize.saturating_sub(self.later.available_permits())
+    }
+}
+
 impl Host {
     /// Compiles an installed app ahead of its first launch, with the optimizing compiler, unless that is done already.
     /// A host calls this after an install and when it starts, so that launches find everything in place.
+    ///
+    /// ```
+    /// # async fn example(host: miniapp_runtime::Host) -> Result<(), Box<dyn std::error::Error>> {
+    /// for app in host.installed()? {
+    ///     host.prepare(&app.app_id).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`LaunchError`], as for [`Host::launch`].
@@ -51,32 +98,31 @@ pub(crate) fn ahead(inner: &Inner, app_id: &str) -> Result<Arc<Installed>, Launc
 
 /// Makes a release ready, with the best code there will be.
 pub(crate) async fn prepare_fully(inner: &Arc<Inner>, installed: Arc<Installed>) -> Result<(), LaunchError> {
+    let prepared = inner.prepared(&installed.digest);
     let app = prepare(inner, installed).await?;
-    if !app.optimized {
-        optimize(Arc::downgrade(inner), app).await?;
+    if app.optimized {
+        return Ok(());
     }
-    Ok(())
+    let better = inner.runtime.spawn(optimize(Arc::downgrade(inner), prepared, app));
+    better.await.unwrap_or(Err(LaunchError::Interrupted))
 }
 
 /// A release, ready to be started; made once for each, however many ask.
 pub(crate) async fn prepare(inner: &Arc<Inner>, installed: Arc<Installed>) -> Result<Arc<App>, LaunchError> {
-    let cell: AppCell = {
-        let mut apps = inner.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        apps.entry(installed.digest.clone()).or_default().clone()
-    };
-    if let Some(app) = cell.get() {
+    let prepared = inner.prepared(&installed.digest);
+    if let Some(app) = prepared.app() {
         return Ok(app.clone());
     }
     // On a task of its own: a launch that is killed must not interrupt what others wait for, and a compile cannot be
     // interrupted anyway.
-    let inner = inner.clone();
-    let made = tokio::spawn(async move {
-        let app = cell.get_or_try_init(|| make(&inner, installed)).await?.clone();
+    let host = inner.clone();
+    let made = inner.runtime.spawn(async move {
+        let app = prepared.first.get_or_try_init(|| make(&host, installed)).await?.clone();
         if !app.optimized {
-            let (inner, app) = (Arc::downgrade(&inner), app.clone());
-            tokio::spawn(async move {
+            let (runtime, host, app) = (host.runtime.clone(), Arc::downgrade(&host), app.clone());
+            runtime.spawn(async move {
                 let app_id = app.installed.app_id.clone();
-                if let Err(error) = optimize(inner, app).await {
+                if let Err(error) = optimize(host, prepared, app).await {
                     tracing::debug!(%error, app = app_id, "the app stays with its first code");
                 }
             });
@@ -86,132 +132,134 @@ pub(crate) async fn prepare(inner: &Arc<Inner>, installed: Arc<Installed>) -> Re
     made.await.unwrap_or(Err(LaunchError::Interrupted))
 }
 
-/// A package read back from disk, with what it takes to compile and link it.
-struct Checked {
-    installed: Arc<Installed>,
-    manifest: Manifest,
-    component: Vec<u8>,
-}
-
 async fn make(inner: &Arc<Inner>, installed: Arc<Installed>) -> Result<Arc<App>, LaunchError> {
+    let metrics = &inner.living.metrics;
     let started = Instant::now();
-    let (checked, cached) = blocking(inner, move |inner| {
-        let checked = check(&inner.data.package_path(&installed.digest), installed)?;
-        app::check_provided(&checked.manifest, &inner.registry)?;
-        let tiers = &inner.tiers;
-        let digest = &checked.installed.digest;
-        let cached = tiers.best.cached(digest).map(|code| (code, true));
-        let fast = || tiers.fast.as_ref().and_then(|fast| fast.cached(digest)).map(|code| (code, false));
-        let cached = cached.or_else(fast);
-        Ok((checked, cached))
+    let (host, of) = (inner.clone(), installed.clone());
+    let (manifest, cached) = on_a_thread(&inner.runtime, move || {
+        let manifest = manifest(&of)?;
+        app::check_provided(&manifest, &host.registry)?;
+        Ok((manifest, host.tiers.cached(&of.digest)))
     })
     .await?;
-    inner.living.metrics.phase(Phase::Load, started.elapsed());
-    let (code, optimized, checked) = match cached {
-        Some((code, optimized)) => (code, optimized, checked),
+    metrics.phase(Phase::Load, started.elapsed());
+    let code = match cached {
+        Some(code) => code,
         None => {
-            let slot = inner.compile_slot().await?;
             let started = Instant::now();
-            let (code, checked) = compiling(inner.tiers.clone(), Which::First, checked, slot).await?;
-            let compiled = (code, inner.tiers.fast.is_none(), checked);
-            inner.living.metrics.compiles.fetch_add(1, Ordering::Relaxed);
-            inner.living.metrics.phase(Phase::Compile, started.elapsed());
-            compiled
+            let slot = inner.compiles.now.clone().acquire_owned().await;
+            let slot = slot.map_err(|_| LaunchError::Interrupted)?;
+            metrics.phase(Phase::Wait, started.elapsed());
+            let started = Instant::now();
+            let code = compiling(inner.compile(&installed), When::Now, slot).await?;
+            metrics.compiles.fetch_add(1, Ordering::Relaxed);
+            metrics.phase(Phase::Compile, started.elapsed());
+            code
         }
     };
     let parts = inner.parts();
-    on_a_thread(move || link(&parts, checked, &code, optimized).map(Arc::new)).await
+    on_a_thread(&inner.runtime, move || link(&parts, installed, &manifest, &code).map(Arc::new)).await
 }
 
-/// Compiles an app that runs on its first code with the optimizing compiler, and puts the result in its place. A host
-/// that is gone by then is not held up: only the compile itself runs to its end.
-async fn optimize(host: Weak<Inner>, app: Arc<App>) -> Result<(), LaunchError> {
+/// Compiles an app that runs on its first code with the optimizing compiler, once however many ask, and puts the result
+/// in its place. A host that is gone by then is not held up: only the compile itself runs to its end.
+async fn optimize(host: Weak<Inner>, prepared: Arc<Prepared>, first: Arc<App>) -> Result<(), LaunchError> {
+    prepared.best.get_or_try_init(|| better(&host, &prepared, &first)).await.map(drop)
+}
+
+async fn better(host: &Weak<Inner>, prepared: &Arc<Prepared>, first: &App) -> Result<Arc<App>, LaunchError> {
     let gone = || LaunchError::Interrupted;
-    let (slots, tiers, parts, path) = {
+    let installed = first.installed.clone();
+    let (slots, compile, parts, runtime) = {
         let inner = host.upgrade().ok_or_else(gone)?;
-        let path = inner.data.package_path(&app.installed.digest);
-        (inner.compiles.clone(), inner.tiers.clone(), inner.parts(), path)
+        (inner.compiles.later.clone(), inner.compile(&installed), inner.parts(), inner.runtime.clone())
     };
     let slot = slots.acquire_owned().await.map_err(|_| gone())?;
-    let installed = app.installed.clone();
-    let (checked, cached, tiers) = on_a_thread(move || {
-        let checked = check(&path, installed)?;
-        let cached = tiers.best.cached(&checked.installed.digest);
-        Ok((checked, cached, tiers))
-    })
-    .await?;
+    let (tiers, digest) = (compile.tiers.clone(), installed.digest.clone());
+    let cached = on_a_thread(&runtime, move || Ok(tiers.cached_best(&digest))).await?;
     let compiled = cached.is_none();
-    let (code, checked) = match cached {
-        Some(code) => (code, checked),
-        None => compiling(tiers, Which::Best, checked, slot).await?,
+    let code = match cached {
+        Some(component) => Code { component, best: true },
+        None => compiling(compile, When::Later, slot).await?,
     };
-    let better = on_a_thread(move || link(&parts, checked, &code, true)).await?;
+    let linked = on_a_thread(&runtime, move || {
+        let manifest = manifest(&installed)?;
+        link(&parts, installed, &manifest, &code)
+    });
+    let better = Arc::new(linked.await?);
     let inner = host.upgrade().ok_or_else(gone)?;
     inner.living.metrics.compiles.fetch_add(u64::from(compiled), Ordering::Relaxed);
-    better.footprint.store(app.footprint.load(Ordering::Relaxed), Ordering::Relaxed);
+    better.footprint.store(first.footprint.load(Ordering::Relaxed), Ordering::Relaxed);
+    better.declared_memory.store(first.declared_memory.load(Ordering::Relaxed), Ordering::Relaxed);
     let mut apps = inner.apps.lock().unwrap_or_else(PoisonError::into_inner);
-    // Unless it was uninstalled meanwhile.
-    if let Some(cell) = apps.get_mut(&app.installed.digest) {
-        *cell = Arc::new(tokio::sync::OnceCell::new_with(Some(Arc::new(better))));
+    // Unless it was uninstalled meanwhile. The first code goes with the last instance that runs on it.
+    if let Some(here) = apps.get_mut(&first.installed.digest).filter(|here| Arc::ptr_eq(here, prepared)) {
+        *here = Arc::new(Prepared::ready(better.clone()));
     }
-    Ok(())
-}
-
-async fn blocking<T: Send + 'static>(
-    inner: &Arc<Inner>,
-    work: impl FnOnce(&Inner) -> Result<T, LaunchError> + Send + 'static,
-) -> Result<T, LaunchError> {
-    let inner = inner.clone();
-    on_a_thread(move || work(&inner)).await
+    Ok(better)
 }
 
 async fn on_a_thread<T: Send + 'static>(
+    runtime: &Handle,
     work: impl FnOnce() -> Result<T, LaunchError> + Send + 'static,
 ) -> Result<T, LaunchError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(LaunchError::Interrupted))
+    runtime.spawn_blocking(work).await.unwrap_or(Err(LaunchError::Interrupted))
 }
 
-/// Which compiler.
+/// For whom code is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
-    /// The one for what has to start now.
-    First,
-    Best,
+enum When {
+    /// For a launch that waits.
+    Now,
+    Later,
+}
+
+/// A compile, without holding on to the host's data folder.
+struct Compile {
+    tiers: Arc<Tiers>,
+    path: PathBuf,
+    installed: Arc<Installed>,
+}
+
+impl Compile {
+    fn run(&self, when: When) -> Result<Code, LaunchError> {
+        let package = read(&self.path, &self.installed)?;
+        let component = component(&package, &self.installed)?;
+        let code = match when {
+            When::Now => self.tiers.compile_now(component),
+            When::Later => self.tiers.compile_best(component).map(|component| Code { component, best: true }),
+        };
+        code.map_err(|error| unusable(&self.installed.app_id, &error))
+    }
 }
 
 /// Compiles and keeps the code, in a slot that is charged until both have ended, whoever still waits for it.
 ///
 /// On a thread of its own: a compile takes seconds, and a Tokio runtime that is shut down waits for its blocking
 /// threads.
-async fn compiling(
-    tiers: Arc<Tiers>,
-    which: Which,
-    checked: Checked,
-    slot: OwnedSemaphorePermit,
-) -> Result<(Component, Checked), LaunchError> {
+async fn compiling(compile: Compile, when: When, slot: OwnedSemaphorePermit) -> Result<Code, LaunchError> {
     let (done, result) = tokio::sync::oneshot::channel();
-    let compile = move || {
-        let (tier, waited_for) = match (which, &tiers.fast) {
-            (Which::First, Some(fast)) => (fast, true),
-            (Which::First, None) | (Which::Best, _) => (&tiers.best, false),
-        };
-        let app_id = checked.installed.app_id.clone();
-        let digest = checked.installed.digest.clone();
-        let code = tier.compile(&checked.component).map_err(|error| unusable(&app_id, &error));
-        let kept = code.as_ref().ok().cloned();
-        let keep = || kept.iter().for_each(|code| tier.keep(&digest, code));
-        // Who has to start now does not wait for the disk.
-        if !waited_for {
-            keep();
-        }
-        // It fails if nobody waits any more.
-        let _ = done.send(code.map(|code| (code, checked)));
-        if waited_for {
-            keep();
+    let work = move || {
+        let digest = &compile.installed.digest;
+        let _making = compile.tiers.making(digest);
+        match compile.run(when) {
+            Ok(code) => {
+                let for_later = Code { component: code.component.clone(), best: code.best };
+                // Who has to start now does not wait for the disk. It fails if nobody waits any more.
+                let mut code = Some(code);
+                if when == When::Later {
+                    compile.tiers.keep(digest, &for_later);
+                    let _ = done.send(code.take().ok_or(LaunchError::Interrupted));
+                } else {
+                    let _ = done.send(code.take().ok_or(LaunchError::Interrupted));
+                    compile.tiers.keep(digest, &for_later);
+                }
+            }
+            Err(error) => drop(done.send(Err(error))),
         }
         drop(slot);
     };
-    let thread = std::thread::Builder::new().name("miniapp-compile".into()).spawn(compile);
+    let thread = std::thread::Builder::new().name("miniapp-compile".into()).spawn(work);
     thread.map_err(|_| LaunchError::Interrupted)?;
     result.await.unwrap_or(Err(LaunchError::Interrupted))
 }
@@ -223,43 +271,63 @@ struct Parts {
 }
 
 impl Inner {
+    fn prepared(&self, digest: &str) -> Arc<Prepared> {
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.entry(digest.to_owned()).or_default().clone()
+    }
+
     fn parts(&self) -> Parts {
         Parts { registry: self.registry.clone(), policy: self.policy.clone() }
     }
 
-    async fn compile_slot(&self) -> Result<OwnedSemaphorePermit, LaunchError> {
-        self.compiles.clone().acquire_owned().await.map_err(|_| LaunchError::Interrupted)
+    fn compile(&self, installed: &Arc<Installed>) -> Compile {
+        let path = self.data.package_path(&installed.digest);
+        Compile { tiers: self.tiers.clone(), path, installed: installed.clone() }
     }
 }
 
-fn check(path: &Path, installed: Arc<Installed>) -> Result<Checked, LaunchError> {
-    let app_id = &installed.app_id;
-    let damaged = |reason: String| LaunchError::Damaged { app_id: app_id.clone(), reason };
-    let package = std::fs::read(path).map_err(|e| damaged(e.to_string()))?;
-    if digest::identity(&package).sha256.to_string() != installed.digest {
+fn damaged(app: &Installed, reason: String) -> LaunchError {
+    LaunchError::Damaged { app_id: app.app_id.clone(), reason }
+}
+
+fn manifest(app: &Installed) -> Result<Manifest, LaunchError> {
+    serde_json::from_str(&app.manifest).map_err(|error| damaged(app, error.to_string()))
+}
+
+/// The package as it was installed, byte for byte.
+fn read(path: &Path, app: &Installed) -> Result<Vec<u8>, LaunchError> {
+    let package = std::fs::read(path).map_err(|error| damaged(app, error.to_string()))?;
+    if digest::identity(&package).sha256.to_string() != app.digest {
         // It will never run. Without it an agent knows that it has to be fetched again.
         if let Err(error) = std::fs::remove_file(path) {
             tracing::warn!(%error, path = %path.display(), "a damaged package stays on disk");
         }
-        return Err(damaged("its digest is another".into()));
+        return Err(damaged(app, "its digest is another".into()));
     }
-    let container = container::read(&package).map_err(|e| damaged(e.to_string()))?;
-    let manifest: Manifest =
-        serde_json::from_slice(container.manifest()).map_err(|e| damaged(e.to_string()))?;
+    Ok(package)
+}
+
+fn component<'p>(package: &'p [u8], app: &Installed) -> Result<&'p [u8], LaunchError> {
+    let container = container::read(package).map_err(|error| damaged(app, error.to_string()))?;
+    let manifest = manifest(app)?;
     let component = container.get(manifest.mpkg.component.as_str());
-    let component = component.ok_or_else(|| damaged("its component is missing".into()))?.data.to_vec();
-    Ok(Checked { installed, manifest, component })
+    component.map(|file| file.data).ok_or_else(|| damaged(app, "its component is missing".into()))
 }
 
 fn unusable(app_id: &str, error: &wasmtime::Error) -> LaunchError {
     LaunchError::Unusable { app_id: app_id.to_owned(), reason: format!("{error:#}") }
 }
 
-fn link(parts: &Parts, checked: Checked, code: &Component, optimized: bool) -> Result<App, LaunchError> {
-    let Checked { installed, manifest, .. } = checked;
+fn link(
+    parts: &Parts,
+    installed: Arc<Installed>,
+    manifest: &Manifest,
+    code: &Code,
+) -> Result<App, LaunchError> {
+    let Code { component: code, best: optimized } = code;
     let failed = |error: wasmtime::Error| unusable(&installed.app_id, &error);
-    let declared = app::declared(&manifest);
-    let limits = Limits::of(&manifest, &parts.policy)?;
+    let declared = app::declared(manifest);
+    let limits = Limits::of(manifest, &parts.policy)?;
     let engine = code.engine();
     let kind = code.component_type();
     let wasi = kind.imports(engine).any(|(name, _)| name.starts_with("wasi:"));
@@ -287,8 +355,8 @@ fn link(parts: &Parts, checked: Checked, code: &Component, optimized: bool) -> R
         storage_quota: manifest.mpkg.storage.quota_bytes,
         pre,
         handle,
-        optimized,
-        declared_memory,
+        optimized: *optimized,
+        declared_memory: AtomicU64::new(declared_memory),
         footprint: AtomicU64::new(0),
         launches: AtomicU64::new(0),
     })

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::Path;
 
 use crate::data::{Data, DataError};
+use crate::engine::Tiers;
 use crate::files::FileStores;
 
 /// Removes from the data folder what belongs to no release that is kept. Nothing else has the folder open by now.
 ///
 /// What cannot be removed is reported and left: it costs room, nothing more.
-pub(crate) fn sweep(data: &Data) -> Result<(), DataError> {
+pub(crate) fn sweep(data: &Data, tiers: &Tiers) -> Result<(), DataError> {
     // What is installed is among them.
     let held = data.all_held()?;
     let digests: HashSet<_> = held.iter().map(|held| held.installed.digest.as_str()).collect();
@@ -22,7 +23,8 @@ pub(crate) fn sweep(data: &Data) -> Result<(), DataError> {
     // to get such a name.
     let of_installed = |name: &str| name.split(['.', '-']).next().is_some_and(|stem| digests.contains(stem));
     remove_unless(&folder.join("packages"), of_installed);
-    remove_unless(&folder.join("native"), of_installed);
+    // After an update of the engine, what the old one had made.
+    remove_unless(&folder.join("native"), |name| of_installed(name) && tiers.is_ours(name));
     remove_unless(&folder.join("files"), |name| owners.contains(name));
     Ok(())
 }
@@ -46,6 +48,7 @@ fn remove_unless(folder: &Path, kept: impl Fn(&str) -> bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Code;
 
     #[test]
     fn only_what_is_installed_is_kept() {
@@ -62,14 +65,20 @@ mod tests {
         };
         data.record_install(&app, Default::default(), false).unwrap();
         let owner = FileStores::folder_name(&app.namespace("").owner);
-        let kept = ["packages/aa.mpkg", "native/aa-0011.bin", &format!("files/{owner}/user/x")];
-        let swept = ["packages/bb.mpkg", "packages/.tmp123", "native/bb-0011.bin", "files/other/user/x"];
+        let tiers = Tiers::open(Default::default(), &Default::default(), &data).unwrap();
+        let code =
+            wasmtime::component::Component::new(tiers.engines().last().unwrap(), b"(component)").unwrap();
+        tiers.keep("aa", &Code { component: code.clone(), best: true });
+        tiers.keep("bb", &Code { component: code, best: true });
+        let kept = ["packages/aa.mpkg", &format!("files/{owner}/user/x")];
+        let swept = ["packages/bb.mpkg", "packages/.tmp123", "native/aa-0011.bin", "files/other/user/x"];
         for name in kept.iter().chain(&swept) {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, b"x").unwrap();
         }
-        sweep(&data).unwrap();
+        sweep(&data, &tiers).unwrap();
+        assert!(tiers.cached("aa").is_some() && tiers.cached("bb").is_none());
         assert!(kept.iter().all(|name| folder.path().join(name).exists()));
         assert!(!swept.iter().any(|name| folder.path().join(name).exists()));
     }
