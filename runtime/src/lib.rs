@@ -47,6 +47,7 @@ mod snapshot;
 mod stop;
 mod supervisor;
 mod sweep;
+mod told;
 mod trap;
 pub mod updates;
 mod wasi;
