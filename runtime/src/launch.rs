@@ -7,11 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tracing::{Instrument, info_span};
 use wasmtime::{AsContextMut, PoolConcurrencyLimitError};
 
 use crate::app::App;
-use crate::bridge::Connections;
+use crate::bridge::{BLOCKING, Connections};
 use crate::broker::{self, Subject};
 use crate::budget::Ledger;
 use crate::call::{Running, Shared};
@@ -259,6 +260,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         log_rate: Rate::per_second(limits.log_lines_per_second),
         rates: Rates::new(inner.rates.clone()),
         network: Connections::new(&inner.policy.network),
+        blocking: Arc::new(Semaphore::new(BLOCKING)),
         metrics: Metrics::new(inner.methods.clone()),
     }))
 }

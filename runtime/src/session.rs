@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpkg_manifest::ScopeValue;
+use tokio::sync::Semaphore;
 
 use crate::bridge::Connections;
 use crate::broker::{Broker, Permissions};
@@ -61,6 +62,8 @@ pub(crate) struct Session {
     pub(crate) log_rate: Rate,
     pub(crate) rates: Rates,
     pub(crate) network: Connections,
+    /// Places for work that may wait for the disk.
+    pub(crate) blocking: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
 }
 
