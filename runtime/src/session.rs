@@ -10,6 +10,7 @@ use crate::bridge::Connections;
 use crate::broker::{Broker, Permissions};
 use crate::budget::Ledger;
 use crate::data::{AuditRecord, Data, Namespace};
+use crate::dispatch::InFlight;
 use crate::life::Life;
 use crate::limits::Limits;
 use crate::link::Endpoints;
@@ -62,6 +63,8 @@ pub(crate) struct Session {
     pub(crate) log_rate: Rate,
     pub(crate) rates: Rates,
     pub(crate) network: Connections,
+    /// Calls of its page.
+    pub(crate) in_flight: InFlight,
     /// Places for work that may wait for the disk.
     pub(crate) blocking: Arc<Semaphore>,
     pub(crate) metrics: Metrics,

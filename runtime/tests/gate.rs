@@ -197,5 +197,8 @@ async fn messages_have_the_same_limits_on_every_transport() {
     let app = host.run(&package(&["cart.read"]).0).await;
     let long = format!("\"{}\"", "x".repeat(64));
     assert_eq!(code_of(app.dispatch("cart.get", &long).await), Err(code::TOO_LARGE));
+    let together = format!("\"{}\"", "x".repeat(60));
+    assert_eq!(code_of(app.dispatch("cart.get", &together).await), Err(code::TOO_LARGE));
+    assert_eq!(code_of(app.dispatch(&"x".repeat(65), "").await), Err(code::TOO_LARGE));
     assert!(effects.lock().unwrap().is_empty());
 }

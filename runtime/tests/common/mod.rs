@@ -4,6 +4,7 @@
 
 pub mod fleet;
 pub mod listener;
+pub mod parked;
 pub mod puppet;
 
 use miniapp_runtime::{Host, HostBuilder, Instance, StaticPermissions};
