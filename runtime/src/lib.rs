@@ -56,7 +56,7 @@ pub use bridge::{Bridge, Caller, Lookup, NetworkPolicy, Resolve, ResolveFuture, 
 pub use data::{AuditOutcome, AuditPage, AuditRecord, DataError, Decider, Installed};
 pub use engine::{Compiler, UnknownCompiler, engine};
 pub use error::{CallError, HostError, InstallError, LaunchError};
-pub use gateway::{Door, Gateway};
+pub use gateway::{Door, Gateway, GatewayError};
 pub use grants::{Grant, GrantDecision};
 pub use host::{Host, HostBuilder};
 pub use instance::{Answer, Instance};

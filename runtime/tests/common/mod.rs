@@ -4,6 +4,7 @@
 
 pub mod fleet;
 pub mod listener;
+pub mod loud;
 pub mod parked;
 pub mod puppet;
 
