@@ -25,6 +25,7 @@ use crate::rpc::{RpcError, code};
 use crate::session::Session;
 use crate::stop::StopReason;
 use crate::supervisor::{Ended, supervise};
+use crate::told;
 use crate::trap;
 
 /// Why an instance ends in whose call the host itself failed.
@@ -418,6 +419,5 @@ fn span(session: &Session, method: &str) -> Option<Span> {
 /// Whether the app was told of something that it has no handler for: that is no failure of it.
 #[cold]
 fn is_unheard(method: &str, answer: Option<&Result<String, WireError>>) -> bool {
-    method.starts_with("lifecycle.")
-        && matches!(answer, Some(Err(error)) if error.code == code::METHOD_NOT_FOUND)
+    told::is_lifecycle(method) && matches!(answer, Some(Err(error)) if error.code == code::METHOD_NOT_FOUND)
 }

@@ -1,24 +1,89 @@
 //! Bridge calls that do not come through a component's import: from an app's own UI, over whatever carries it.
+//!
+//! A guest makes one call and waits for it; a page makes as many as it likes. So each takes a place among those in
+//! flight, is charged to the app from its parameters to its answer, and has its time.
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use mpkg_manifest::permission;
 use tracing::{Instrument, debug_span};
 
 use crate::bridge::Caller;
+use crate::budget::Hold;
+use crate::error::CallError;
 use crate::instance::Instance;
+use crate::limits::Limit;
 use crate::link::{Endpoint, no_such};
 use crate::rpc::{RpcError, code};
+use crate::session::Session;
+
+/// The most that is left of an error's message which is longer than a message may be, in bytes.
+const CUT: usize = 1024;
+
+/// An answer, charged to the app for as long as it is kept.
+pub(crate) struct Held {
+    pub(crate) text: String,
+    pub(crate) hold: Hold,
+}
+
+impl Held {
+    pub(crate) fn new(session: &Session, text: String) -> Result<Self, RpcError> {
+        let hold = session.ledger.hold_aside(text.len());
+        let hold = hold.ok_or_else(|| no_room(session, "answer"))?;
+        Ok(Self { text, hold })
+    }
+}
+
+/// Calls of one instance that came through here and are not answered yet.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight(AtomicU32);
+
+struct Place<'f>(&'f InFlight);
+
+impl InFlight {
+    /// A place for one more, if there are not `limit` already.
+    fn enter(&self, limit: u32) -> Option<Place<'_>> {
+        let more = |calls: u32| calls.checked_add(1).filter(|&calls| calls <= limit);
+        let entered = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        entered.is_ok().then(|| Place(self))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Authorizes and carries out one call of an app, by the method's name alone. Parameters and result are JSON text.
 ///
 /// The gate is the one that the guest's own calls pass: a permission that the app does not have opens nothing here
-/// either. When the instance ends the call is dropped where it waits.
+/// either. When the instance ends the call is dropped where it waits. It keeps no instance alive.
 ///
 /// # Errors
-/// What the guest would get, and [`code::CANCELLED`] once the instance has ended.
-pub(crate) async fn dispatch(caller: Caller, method: &str, params: String) -> Result<String, RpcError> {
-    let session = caller.session.clone();
-    let endpoint = endpoint(&caller, method)?;
-    if let Some(answer) = endpoint.begin(&caller, &params) {
+/// What the guest would get; [`code::BUSY`] for one call too many, and while the app is held still;
+/// [`code::TIMED_OUT`] for one that takes too long; and [`code::CANCELLED`] once the instance has ended.
+pub(crate) async fn dispatch(caller: Caller, method: &str, params: &str) -> Result<Held, RpcError> {
+    let session = &caller.session;
+    let answer = carry_out(&caller, method, params).await;
+    let answer = answer.and_then(|text| Held::new(session, text));
+    answer.map_err(|error| bounded(error, session.limits.message_bytes))
+}
+
+async fn carry_out(caller: &Caller, method: &str, params: &str) -> Result<String, RpcError> {
+    let session = &*caller.session;
+    let limits = &session.limits;
+    let bytes = method.len() + params.len();
+    if bytes > limits.message_bytes {
+        session.metrics.hit(Limit::Message);
+        return Err(RpcError::too_large("The message", bytes, limits.message_bytes));
+    }
+    let endpoint = endpoint(caller, method)?;
+    let Some(_place) = session.in_flight.enter(limits.calls_in_flight) else {
+        return Err(too_many(session));
+    };
+    let Some(hold) = session.ledger.hold_aside(bytes) else { return Err(no_room(session, "message")) };
+    if let Some(answer) = endpoint.begin(caller, params) {
         return answer;
     }
     let span = debug_span!(
@@ -28,10 +93,22 @@ pub(crate) async fn dispatch(caller: Caller, method: &str, params: String) -> Re
         instance = session.life.id,
         method,
     );
-    let answer = async { endpoint.authorize(&caller).await?.carry_out(&caller, params).await };
+    let answer = async {
+        let authorized = endpoint.authorize(caller).await?;
+        if session.life.switch.is_suspended() {
+            // Hidden while its user was being asked.
+            return Err(suspended(session));
+        }
+        // What is carried out is charged for its parameters itself.
+        drop(hold);
+        let answer = authorized.carry_out(caller, params.to_owned());
+        // A person who takes time to answer does not count: that was before.
+        let answer = tokio::time::timeout(limits.wall_per_call, answer).await;
+        answer.unwrap_or_else(|_| Err(too_slow(session)))
+    };
     tokio::select! {
         biased;
-        () = session.life.switch.gone.cancelled() => Err(ended(&caller)),
+        () = session.life.switch.gone.cancelled() => Err(ended(caller)),
         answer = answer.instrument(span) => answer,
     }
 }
@@ -40,6 +117,9 @@ fn endpoint<'c>(caller: &'c Caller, method: &str) -> Result<&'c Endpoint, RpcErr
     let session = &caller.session;
     if session.life.switch.reason().is_some() {
         return Err(ended(caller));
+    }
+    if session.life.switch.is_suspended() {
+        return Err(suspended(session));
     }
     session.endpoints.get(method).ok_or_else(|| {
         let host_permission = permission::host_permission_for_method(method);
@@ -57,15 +137,63 @@ fn ended(caller: &Caller) -> RpcError {
     RpcError::new(code::CANCELLED, format!("`{}` has stopped: {reason}.", caller.app_id()))
 }
 
+#[cold]
+fn suspended(session: &Session) -> RpcError {
+    CallError::Suspended { app_id: session.life.app_id.clone() }.into_rpc()
+}
+
+#[cold]
+fn too_many(session: &Session) -> RpcError {
+    session.metrics.hit(Limit::CallsInFlight);
+    let message =
+        format!("{} calls of this app's page are under way already.", session.limits.calls_in_flight);
+    RpcError::new(code::BUSY, message).with_limit(Limit::CallsInFlight)
+}
+
+#[cold]
+fn too_slow(session: &Session) -> RpcError {
+    session.metrics.hit(Limit::Wall);
+    let wall = session.limits.wall_per_call.as_millis();
+    let message = format!("The call took longer than {wall} ms; what it has begun may still happen.");
+    RpcError::new(code::TIMED_OUT, message).with_limit(Limit::Wall)
+}
+
+#[cold]
+pub(crate) fn no_room(session: &Session, what: &str) -> RpcError {
+    session.metrics.hit(Limit::Memory);
+    let message = format!("The app's memory budget has no room for this {what}.");
+    RpcError::new(code::TOO_LARGE, message).with_limit(Limit::Memory)
+}
+
+/// An error's message and data come from apps and bridges. Together they are no longer than a message may be: of one
+/// that is, the code and the beginning of its message are left.
+pub(crate) fn bounded(mut error: RpcError, limit: usize) -> RpcError {
+    let bytes = serde_json::to_string(&error).map_or(usize::MAX, |text| text.len());
+    if bytes > limit {
+        error.data = None;
+        // Written as JSON, a character may take six times its length.
+        let most = CUT.min(limit / 12);
+        if error.message.len() > most {
+            error.message.truncate(error.message.floor_char_boundary(most));
+            error.message.push('…');
+        }
+    }
+    error
+}
+
 impl Instance {
     /// Carries out a bridge call as the app's own, for its UI in a web view or behind a socket: the same methods, the
     /// same permissions, the same errors. `params` is JSON text, and so is the result.
     ///
+    /// As many may be under way as [`Limits::calls_in_flight`](crate::Limits) says, and each may take
+    /// [`Limits::wall_per_call`](crate::Limits), a question to the user not counted.
+    ///
     /// # Errors
-    /// What the component would get, and [`code::CANCELLED`] once the instance has ended.
+    /// What the component would get; [`code::BUSY`] for one call too many, and while the app is hidden and held still;
+    /// [`code::TIMED_OUT`]; and [`code::CANCELLED`] once the instance has ended.
     pub async fn dispatch(&self, method: &str, params: &str) -> Result<String, RpcError> {
         let caller = Caller { session: self.shared.session.clone() };
-        dispatch(caller, method, params.to_owned()).await
+        dispatch(caller, method, params).await.map(|answer| answer.text)
     }
 
     /// Whether the app may call a method now, as its call would find out: whoever is to be asked is asked.

@@ -9,15 +9,17 @@ use std::time::Instant;
 
 use mpkg_manifest::AppId;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 use wasmtime::{AsContextMut, PoolConcurrencyLimitError};
 
 use crate::app::App;
-use crate::bridge::Connections;
+use crate::bridge::{BLOCKING, Connections};
 use crate::broker::{self, Subject};
 use crate::budget::Ledger;
 use crate::call::{Running, Shared};
+use crate::dispatch::InFlight;
 use crate::error::{CallError, LaunchError};
 use crate::guest;
 use crate::heavy::Unstoppable;
@@ -267,6 +269,8 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         log_rate: Rate::per_second(limits.log_lines_per_second),
         rates: Rates::new(inner.rates.clone()),
         network: Connections::new(&inner.policy.network),
+        in_flight: InFlight::default(),
+        blocking: Arc::new(Semaphore::new(BLOCKING)),
         metrics: Metrics::new(inner.methods.clone()),
     }))
 }

@@ -48,6 +48,7 @@ mod snapshot;
 mod stop;
 mod supervisor;
 mod sweep;
+mod told;
 mod trap;
 pub mod updates;
 mod wasi;
@@ -56,7 +57,7 @@ pub use bridge::{Bridge, Caller, Lookup, NetworkPolicy, Resolve, ResolveFuture, 
 pub use data::{AuditOutcome, AuditPage, AuditRecord, DataError, Decider, Installed};
 pub use engine::{Compiler, UnknownCompiler, engine};
 pub use error::{CallError, HostError, InstallError, LaunchError};
-pub use gateway::{Door, Gateway};
+pub use gateway::{Door, Gateway, GatewayError};
 pub use grants::{Grant, GrantDecision};
 pub use host::{Host, HostBuilder};
 pub use instance::{Answer, Instance};

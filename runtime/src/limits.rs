@@ -24,7 +24,7 @@ pub struct Limits {
     /// Longest message in either direction, in bytes; a longer one is refused, one many times as long ends the
     /// instance.
     pub message_bytes: usize,
-    /// Calls that may wait for the instance at a time.
+    /// Calls that may wait for the instance at a time; and as many of its page that wait for the host.
     pub calls_in_flight: u32,
     /// Log lines per second; more are dropped and counted.
     pub log_lines_per_second: u32,

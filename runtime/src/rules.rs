@@ -245,4 +245,24 @@ pub const RULES: &[Rule] = &[
         attack: "Topics are shown and logged, and an event is copied for every app that listens.",
         fix: "Name topics with A-Z, a-z, 0-9, `.`, `-`, `_` and `/`, and publish references instead of large data.",
     },
+    Rule {
+        code: "MPKG-H60",
+        title: "A gateway is on a loopback address",
+        attack: "Its connections are not encrypted. Whoever shares the network could read a token, and be the app from then \
+                 on.",
+        fix: "Listen at `127.0.0.1:0` or `[::1]:0`.",
+    },
+    Rule {
+        code: "MPKG-H61",
+        title: "A door is open to one origin",
+        attack: "`null` is what sandboxed frames and local files of anybody say of themselves; and an origin that no \
+                 browser sends, such as one with a path, lets nobody in.",
+        fix: "Give the origin of the app's page as a browser writes it: `scheme://host`, with a port if it has one.",
+    },
+    Rule {
+        code: "MPKG-H62",
+        title: "A gateway works",
+        attack: "Without random bytes a token could be guessed, and without its address no page finds its host.",
+        fix: "Choose another port, or 0 for any that is free.",
+    },
 ];

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mpkg_manifest::ScopeValue;
+use tokio::sync::Semaphore;
 
 use crate::bridge::Connections;
 use crate::broker::{Broker, Permissions};
 use crate::budget::Ledger;
 use crate::data::{AuditRecord, Data, Namespace};
+use crate::dispatch::InFlight;
 use crate::life::Life;
 use crate::limits::{Limit, Limits};
 use crate::link::Endpoints;
@@ -62,6 +64,10 @@ pub(crate) struct Session {
     pub(crate) log_rate: Rate,
     pub(crate) rates: Rates,
     pub(crate) network: Connections,
+    /// Calls of its page.
+    pub(crate) in_flight: InFlight,
+    /// Places for work that may wait for the disk.
+    pub(crate) blocking: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
 }
 

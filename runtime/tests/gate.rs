@@ -3,14 +3,18 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
+#[path = "common/page.rs"]
+mod page;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
 use common::{APP, Package, TestHost, host_with, wat};
 use miniapp_runtime::rpc::{RpcError, code};
-use miniapp_runtime::{Bridge, CallError, HostBuilder, Instance, StaticPermissions};
+use miniapp_runtime::{Bridge, CallError, HostBuilder, Instance, Policy, StaticPermissions};
 use mpkg_manifest::permission::{VOCABULARY, interface_for};
+use page::{Page, Socket, notification, request, until};
 use serde_json::{Value, json};
 
 /// An embedder's own permissions and their methods.
@@ -132,6 +136,70 @@ async fn nothing_granted_nothing_done_and_each_permission_opens_its_own_methods_
     assert_eq!(reached, methods * (all.len() + 1));
 }
 
+/// How often [`each_envelope`] makes a call.
+const ENVELOPES: u64 = 8;
+
+/// What a method is answered over the gateway, by HTTP and by WebSocket, wherever there is an answer: as a call, as a
+/// notification, and in a batch of both.
+async fn each_envelope(page: &Page, socket: &mut Socket, method: &str) -> [Result<(), i32>; 4] {
+    let (call, silent) = (request(method, json!({})), notification(method, json!({})));
+    let batch = json!([silent, call]);
+    let posted = page.post(&silent.to_string()).await;
+    assert_eq!((posted.status, posted.body.as_str()), (204, ""), "{method}");
+    socket.send(&silent.to_string()).await;
+    let of_batch = |answers: Value| {
+        assert_eq!(answers.as_array().map(Vec::len), Some(1), "{method}: {answers}");
+        answers[0].clone()
+    };
+    let answers = [
+        page.rpc(call.clone()).await,
+        of_batch(page.rpc(batch.clone()).await),
+        socket.say(&call).await,
+        of_batch(socket.say(&batch).await),
+    ];
+    answers.map(|answer| match answer["error"]["code"].as_i64() {
+        Some(code) => Err(i32::try_from(code).unwrap()),
+        None => answer.get("result").map(|_| ()).ok_or(0),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_envelope_is_a_way_around_the_gate() {
+    let often = NonZeroU32::new(1000).unwrap();
+    let methods = vocabulary().into_iter().flat_map(|(_, methods, _)| methods);
+    let rates = methods.map(|method| ((*method).to_owned(), often)).collect();
+    let (host, effects) = counting(|builder| builder.policy(Policy { rates, ..Policy::default() }));
+    let all: Vec<_> = vocabulary().into_iter().filter(|(.., free)| !free).map(|(name, ..)| name).collect();
+    let app = host.run(&package(&all).0).await;
+    let page = Page::of(&app).await;
+    let mut socket = page.socket().await;
+    let done = |method: &str| u64::from(effects.lock().unwrap().get(method).copied().unwrap_or(0));
+    let denied = |method: &str| app.metrics().bridge.get(method).map_or(0, |metrics| metrics.denied);
+    for granted in [false, true] {
+        for permission in all.iter().filter(|_| granted) {
+            assert!(host.grant("ann", APP, permission).unwrap());
+        }
+        effects.lock().unwrap().clear();
+        let mut expected = BTreeMap::new();
+        for (_, methods, free) in vocabulary() {
+            for method in methods {
+                let before = denied(method);
+                let open = free || granted;
+                let answer = if open { Ok(()) } else { Err(code::PERMISSION_DENIED) };
+                assert_eq!(each_envelope(&page, &mut socket, method).await, [answer; 4], "{method}");
+                // Nobody is told when a notification is done.
+                until(method, || done(method) + denied(method) - before == ENVELOPES).await;
+                expected.insert(*method, if open { (ENVELOPES, 0) } else { (0, ENVELOPES) });
+                assert_eq!((done(method), denied(method) - before), expected[method], "{method}");
+            }
+        }
+        // Once each, and nothing came after.
+        for (method, (effects, _)) in expected {
+            assert_eq!(done(method), effects, "{method}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_declared_is_not_dispatched() {
     let (host, effects) = counting(|builder| builder.permissions(StaticPermissions::allow_all()));
@@ -197,5 +265,8 @@ async fn messages_have_the_same_limits_on_every_transport() {
     let app = host.run(&package(&["cart.read"]).0).await;
     let long = format!("\"{}\"", "x".repeat(64));
     assert_eq!(code_of(app.dispatch("cart.get", &long).await), Err(code::TOO_LARGE));
+    let together = format!("\"{}\"", "x".repeat(60));
+    assert_eq!(code_of(app.dispatch("cart.get", &together).await), Err(code::TOO_LARGE));
+    assert_eq!(code_of(app.dispatch(&"x".repeat(65), "").await), Err(code::TOO_LARGE));
     assert!(effects.lock().unwrap().is_empty());
 }

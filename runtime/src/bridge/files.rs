@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::params::{Deleted, Done, Nothing, Prefix};
-use super::{Bridge, Caller};
+use super::{Bridge, Caller, blocking};
 use crate::files::{FILES, FileError, Folder, Stat};
 use crate::rpc::{RpcError, code};
 
@@ -75,12 +75,11 @@ async fn in_folder<T: Send + 'static>(
     caller: &Caller,
     work: impl FnOnce(&Folder, u64) -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, RpcError> {
-    let caller = caller.clone();
-    let done = tokio::task::spawn_blocking(move || {
+    let done = blocking(caller, move |caller| {
         let folder = caller.session.local.folder()?;
         work(&folder, caller.session.local.files_quota)
     });
-    done.await.unwrap_or_else(|_cancelled_or_panicked| Err(FileError::Gone)).map_err(refused)
+    done.await.unwrap_or(Err(FileError::Gone)).map_err(refused)
 }
 
 fn refused(error: FileError) -> RpcError {

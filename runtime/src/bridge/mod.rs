@@ -215,6 +215,27 @@ impl Caller {
     }
 }
 
+/// Pieces of one instance's work that may wait for the disk at a time.
+pub(crate) const BLOCKING: usize = 4;
+
+/// Does `work` where it may wait for the disk: a guest cannot be stopped while the host blocks on its thread. `None` if
+/// it panicked, or the runtime ends.
+///
+/// What has begun runs to its end, whoever has given up waiting for it, and so keeps its place until then: calls that
+/// are made and dropped do not fill the threads that all apps share.
+async fn blocking<T: Send + 'static>(
+    caller: &Caller,
+    work: impl FnOnce(&Caller) -> T + Send + 'static,
+) -> Option<T> {
+    let place = caller.session.blocking.clone().acquire_owned().await.ok()?;
+    let caller = caller.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        work(&caller)
+    });
+    done.await.ok()
+}
+
 /// The bridges every host has.
 pub(crate) fn builtin(policy: &Policy) -> Vec<Bridge> {
     vec![

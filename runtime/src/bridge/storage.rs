@@ -8,7 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::params::{Deleted, Done, Nothing, Prefix};
-use super::{Bridge, Caller};
+use super::{Bridge, Caller, blocking};
 use crate::data::{Condition, KEYS, Op, StoreRefusal, StoreWriteError, Usage};
 use crate::inbox::WATCHES;
 use crate::rpc::{RpcError, code};
@@ -152,20 +152,18 @@ impl TryFrom<Wanted> for Condition {
     }
 }
 
-/// Runs `work` where it may wait for the disk: a guest cannot be stopped while the host blocks on its thread.
 async fn on_disk<T: Send + 'static>(
     caller: &Caller,
     work: impl FnOnce(&Caller) -> Result<T, StoreWriteError> + Send + 'static,
 ) -> Result<T, RpcError> {
-    let caller = caller.clone();
-    match tokio::task::spawn_blocking(move || work(&caller)).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(StoreWriteError::Refused(refusal))) => Err(refused(refusal)),
-        Ok(Err(StoreWriteError::Data(error))) => {
+    match blocking(caller, work).await {
+        Some(Ok(done)) => Ok(done),
+        Some(Err(StoreWriteError::Refused(refusal))) => Err(refused(refusal)),
+        Some(Err(StoreWriteError::Data(error))) => {
             tracing::error!(%error, "storage failed");
             Err(RpcError::internal())
         }
-        Err(_cancelled_or_panicked) => Err(RpcError::internal()),
+        None => Err(RpcError::internal()),
     }
 }
 

@@ -12,6 +12,7 @@ use super::lane::{Delivery, Next, Outcome};
 use crate::error::CallError;
 use crate::instance::{Instance, Shared};
 use crate::rpc::code;
+use crate::told;
 
 /// Runs until the instance ends. It keeps the instance alive only while the guest is being told something.
 pub(super) async fn pump(lane: Arc<Lane>, instance: Weak<Shared>) {
@@ -89,12 +90,12 @@ async fn deliver(instance: &Instance, delivery: &Delivery) -> Result<(), CallErr
     match delivery {
         Delivery::Event { number, topic, data, redelivered } => {
             let (id, redelivered) = (number.to_string(), *redelivered);
-            instance.notify("events.message", &Message { topic, data, id, redelivered }).await
+            instance.notify(told::EVENT, &Message { topic, data, id, redelivered }).await
         }
         Delivery::Changed(changes) => {
             let keys = changes.keys.iter().map(String::as_str).collect();
-            instance.notify("storage.changed", &Changed { keys, more: changes.more }).await
+            instance.notify(told::CHANGED, &Changed { keys, more: changes.more }).await
         }
-        Delivery::Timer { id, .. } => instance.notify("timers.fired", &Fired { id }).await,
+        Delivery::Timer { id, .. } => instance.notify(told::TIMER, &Fired { id }).await,
     }
 }

@@ -4,6 +4,8 @@
 
 pub mod fleet;
 pub mod listener;
+pub mod loud;
+pub mod parked;
 pub mod puppet;
 
 use miniapp_runtime::{Host, HostBuilder, Instance, StaticPermissions};
