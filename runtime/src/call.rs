@@ -211,7 +211,7 @@ impl Shared {
         match mem::replace(&mut queue.place, Place::Busy) {
             Place::Idle(running) => Ok(Entered::Now(Turn::new(self.clone(), running))),
             Place::Busy => {
-                let held = self.session.ledger.hold(bytes).ok_or_else(|| self.session.no_room())?;
+                let held = self.session.ledger.hold(bytes).ok_or_else(|| self.session.no_room("message"))?;
                 let (sender, turn) = oneshot::channel();
                 let wanted = CancellationToken::new();
                 queue.waiting.push_back(Waiter { turn: sender, wanted: wanted.clone() });
@@ -337,7 +337,7 @@ impl Turn {
             let switch = &session.life.switch;
             let Some(running) = &mut turn.running else { return Err(turn.shared.stopped()) };
             let hold = session.ledger.hold_here(method.len() + params.len());
-            let _hold = hold.ok_or_else(|| session.no_room())?;
+            let _hold = hold.ok_or_else(|| session.no_room("message"))?;
             session.ledger.forgive();
             session.meter.start_call();
             running.store.set_epoch_deadline(1);

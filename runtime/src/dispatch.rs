@@ -17,9 +17,6 @@ use crate::link::{Endpoint, no_such};
 use crate::rpc::{RpcError, code};
 use crate::session::Session;
 
-/// The most that is left of an error's message which is longer than a message may be, in bytes.
-const CUT: usize = 1024;
-
 /// An answer, charged to the app for as long as it is kept.
 pub(crate) struct Held {
     pub(crate) text: String,
@@ -29,7 +26,7 @@ pub(crate) struct Held {
 impl Held {
     pub(crate) fn new(session: &Session, text: String) -> Result<Self, RpcError> {
         let hold = session.ledger.hold_aside(text.len());
-        let hold = hold.ok_or_else(|| no_room(session, "answer"))?;
+        let hold = hold.ok_or_else(|| session.no_room("answer"))?;
         Ok(Self { text, hold })
     }
 }
@@ -67,7 +64,7 @@ pub(crate) async fn dispatch(caller: Caller, method: &str, params: &str) -> Resu
     let session = &caller.session;
     let answer = carry_out(&caller, method, params).await;
     let answer = answer.and_then(|text| Held::new(session, text));
-    answer.map_err(|error| bounded(error, session.limits.message_bytes))
+    answer.map_err(|error| error.bounded(session.limits.message_bytes))
 }
 
 async fn carry_out(caller: &Caller, method: &str, params: &str) -> Result<String, RpcError> {
@@ -82,7 +79,7 @@ async fn carry_out(caller: &Caller, method: &str, params: &str) -> Result<String
     let Some(_place) = session.in_flight.enter(limits.calls_in_flight) else {
         return Err(too_many(session));
     };
-    let Some(hold) = session.ledger.hold_aside(bytes) else { return Err(no_room(session, "message")) };
+    let hold = session.ledger.hold_aside(bytes).ok_or_else(|| session.no_room("message"))?;
     if let Some(answer) = endpoint.begin(caller, params) {
         return answer;
     }
@@ -156,29 +153,6 @@ fn too_slow(session: &Session) -> RpcError {
     let wall = session.limits.wall_per_call.as_millis();
     let message = format!("The call took longer than {wall} ms; what it has begun may still happen.");
     RpcError::new(code::TIMED_OUT, message).with_limit(Limit::Wall)
-}
-
-#[cold]
-pub(crate) fn no_room(session: &Session, what: &str) -> RpcError {
-    session.metrics.hit(Limit::Memory);
-    let message = format!("The app's memory budget has no room for this {what}.");
-    RpcError::new(code::TOO_LARGE, message).with_limit(Limit::Memory)
-}
-
-/// An error's message and data come from apps and bridges. Together they are no longer than a message may be: of one
-/// that is, the code and the beginning of its message are left.
-pub(crate) fn bounded(mut error: RpcError, limit: usize) -> RpcError {
-    let bytes = serde_json::to_string(&error).map_or(usize::MAX, |text| text.len());
-    if bytes > limit {
-        error.data = None;
-        // Written as JSON, a character may take six times its length.
-        let most = CUT.min(limit / 12);
-        if error.message.len() > most {
-            error.message.truncate(error.message.floor_char_boundary(most));
-            error.message.push('…');
-        }
-    }
-    error
 }
 
 impl Instance {

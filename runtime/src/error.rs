@@ -245,6 +245,9 @@ pub enum LaunchError {
         /// What happened.
         reason: String,
     },
+    /// The host is being closed.
+    #[error("The host is being closed and launches nothing any more.")]
+    Closing,
     /// It ended while it started.
     #[error("`{app_id}` ended while it started: {reason}.")]
     Stopped {
@@ -275,6 +278,7 @@ impl LaunchError {
             Self::Damaged { .. } => "MPKG-H16",
             Self::Unusable { .. } => "MPKG-H17",
             Self::DoesNotFit { .. } => "MPKG-H18",
+            Self::Closing => "MPKG-H19",
             Self::Killed { .. } => "MPKG-H40",
             Self::NotAllowed { cause: Cause::BelowFloor, .. } => "MPKG-H42",
             Self::NotAllowed { .. } => "MPKG-H41",

@@ -15,7 +15,7 @@ use crate::engine::{Compiler, Ticker, Tiers};
 use crate::error::HostError;
 use crate::heavy::HeavyThreads;
 use crate::instance::Instance;
-use crate::life::{Life, Living};
+use crate::life::{KillHandle, Life, Living, unload};
 use crate::link::{RegisterError, Registry};
 use crate::local::Locals;
 use crate::memory::HostMemory;
@@ -274,6 +274,43 @@ impl Host {
     pub fn kill(&self, app_id: &str, why: &str) -> usize {
         let killed = |life: &&Arc<Life>| life.stop(StopReason::Killed { why: why.to_owned() });
         self.inner.lives_of(app_id).iter().filter(killed).count()
+    }
+
+    /// What ends one instance, by the id that [`Host::snapshot`] shows; `None` if it has ended.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let host = miniapp_runtime::Host::builder(folder.path()).build().unwrap();
+    /// for instance in host.snapshot().instances {
+    ///     if let Some(handle) = host.handle(instance.id) {
+    ///         handle.kill("the user swiped it away");
+    ///     }
+    /// }
+    /// # });
+    /// ```
+    pub fn handle(&self, id: u64) -> Option<KillHandle> {
+        self.inner.living.all().into_iter().find(|life| life.id == id).map(KillHandle)
+    }
+
+    /// Ends every instance in good order: each is told `lifecycle.unloaded` and what it leaves behind is kept, for as long
+    /// as [`Policy::grace`] allows; launches under way are ended, and none begins any more (`MPKG-H19`). Then as
+    /// [`Host::shutdown`]. To be awaited before the process ends.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let host = miniapp_runtime::Host::builder(folder.path()).build().unwrap();
+    /// host.close().await;
+    /// assert_eq!(host.launch("com.example.shop", "ann").await.unwrap_err().code(), "MPKG-H19");
+    /// # });
+    /// ```
+    pub async fn close(&self) {
+        self.inner.living.close();
+        unload(self.inner.living.all(), StopReason::HostShutdown).await;
+        let host = self.clone();
+        // It fails only if the runtime is gone already.
+        let _ = self.inner.runtime.spawn_blocking(move || host.shutdown()).await;
     }
 
     /// Ends every instance, and records that they ended in good order: a release that was starting is not taken for one

@@ -124,7 +124,14 @@ fn begin(inner: &Inner, app_id: &str, user: &str) -> Result<Arc<Life>, LaunchErr
         return Err(LaunchError::NotInstalled { app_id: shown(app_id).to_string() });
     }
     let limit = inner.policy.instances;
-    inner.living.begin(app_id, user, inner.ticker.clone(), limit).ok_or(LaunchError::Full { limit })
+    let life = inner.living.begin(app_id, user, inner.ticker.clone(), limit);
+    let life = life.ok_or(LaunchError::Full { limit })?;
+    if inner.living.is_closed() {
+        life.stop(StopReason::HostShutdown);
+        life.bury();
+        return Err(LaunchError::Closing);
+    }
+    Ok(life)
 }
 
 /// A life whose launch has not come to its end. Dropped before that, it takes everything with it.
@@ -259,6 +266,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         data: inner.data.clone(),
         storage_quota: app.storage_quota,
         limits,
+        optimized: app.optimized,
         suspend_hidden: inner.policy.suspend_hidden,
         grace: inner.policy.grace,
         ledger,

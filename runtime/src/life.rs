@@ -1,10 +1,11 @@
 //! The life of an instance: from the moment its launch begins until its memory is freed.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -223,6 +224,22 @@ impl KillHandle {
     }
 }
 
+/// Ends instances in good order, and waits until nothing of them is left.
+pub(crate) async fn unload(lives: Vec<Arc<Life>>, reason: StopReason) {
+    let unload = |life: Arc<Life>| {
+        let reason = reason.clone();
+        async move {
+            match life.instance() {
+                Some(instance) => instance.unload_because(reason).await,
+                None => drop(life.stop(reason)),
+            }
+            // A launch under way that its owner does not poll is never buried; it has ended all the same.
+            let _ = tokio::time::timeout(BURIED, life.buried()).await;
+        }
+    };
+    join_all(lives.into_iter().map(unload)).await;
+}
+
 /// All that live on a host.
 #[derive(Default)]
 pub(crate) struct Living {
@@ -231,9 +248,20 @@ pub(crate) struct Living {
     pub(crate) metrics: HostMetrics,
     lives: Mutex<HashMap<u64, Arc<Life>>>,
     next: AtomicU64,
+    closed: AtomicBool,
 }
 
 impl Living {
+    /// From now on nothing begins to live.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether that is so. To be asked once more of a life that has begun: it is among those that are ended, or sees it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     /// A new life, unless there are `limit` already.
     pub(crate) fn begin(
         self: &Arc<Self>,

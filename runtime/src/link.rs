@@ -36,12 +36,8 @@ pub(crate) struct WireError {
 
 impl From<RpcError> for WireError {
     fn from(error: RpcError) -> Self {
-        let RpcError { code, message, data } = error.cut();
-        Self {
-            code,
-            message,
-            data: data.map(|data| data.to_string()).filter(|text| text.len() <= rpc::ERROR_DATA),
-        }
+        let RpcError { code, message, data } = error.bounded(rpc::LONGEST_ERROR);
+        Self { code, message, data: data.map(|data| data.to_string()) }
     }
 }
 
@@ -49,11 +45,11 @@ impl WireError {
     /// The guest's error as its caller gets it. Data of a few bytes for each value takes many times its length once it
     /// is parsed, so what is longer than errors have to be is left out.
     pub(crate) fn bounded(self, limit: usize) -> RpcError {
-        let fits = |text: &String| text.len() <= rpc::ERROR_DATA.min(limit);
+        let fits = |text: &String| text.len() <= rpc::LONGEST_ERROR;
         // What is not JSON is kept as a string: it is the guest's, and only shown.
         let parse = |text: String| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
         let data = self.data.filter(fits).map(parse);
-        RpcError { code: self.code, message: self.message, data }.cut()
+        RpcError { code: self.code, message: self.message, data }.bounded(limit)
     }
 }
 
@@ -359,7 +355,7 @@ impl Authorized<'_> {
         let endpoint = self.0;
         // The host's copy counts as the guest's memory while the call lasts.
         let hold = caller.session.ledger.hold_here(params.len());
-        let _hold = hold.ok_or_else(|| caller.session.no_room())?;
+        let _hold = hold.ok_or_else(|| caller.session.no_room("message"))?;
         if let Err(too_often) = endpoint.admit(&caller.session) {
             return endpoint.count(caller, Err(too_often));
         }

@@ -44,9 +44,8 @@ pub mod code {
     pub const CONFLICT: i32 = -32010;
 }
 
-/// The longest message and data of an error that crosses the bridge, in bytes: it is for a person to read.
-const ERROR_MESSAGE: usize = 4 << 10;
-pub(crate) const ERROR_DATA: usize = 64 << 10;
+/// The longest error that crosses the bridge, in bytes: it is for a person to read.
+pub(crate) const LONGEST_ERROR: usize = 64 << 10;
 
 /// The start of a name that the other side made up, fit to be read.
 pub(crate) fn shown(name: &str) -> impl fmt::Display {
@@ -118,12 +117,20 @@ impl RpcError {
             .with_data(json!({ "bytes": bytes, "limit": limit }))
     }
 
-    /// The same error with a message of a bounded length: texts of the other side's own may be in it.
-    pub(crate) fn cut(mut self) -> Self {
-        if self.message.len() > ERROR_MESSAGE {
-            let end = self.message.floor_char_boundary(ERROR_MESSAGE);
-            self.message.truncate(end);
-            self.message.push('…');
+    /// The same error, within `limit` bytes: texts of the other side's own may be in it. Of one that is longer, the code
+    /// and the beginning of its message are left.
+    pub(crate) fn bounded(mut self, limit: usize) -> Self {
+        /// The most that is left of a message that is cut, in bytes.
+        const CUT: usize = 1024;
+        let bytes = serde_json::to_string(&self).map_or(usize::MAX, |text| text.len());
+        if bytes > limit.min(LONGEST_ERROR) {
+            self.data = None;
+            // Written as JSON, a character may take six times its length.
+            let most = CUT.min(limit / 12);
+            if self.message.len() > most {
+                self.message.truncate(self.message.floor_char_boundary(most));
+                self.message.push('…');
+            }
         }
         self
     }

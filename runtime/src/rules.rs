@@ -104,6 +104,13 @@ pub const RULES: &[Rule] = &[
         fix: "End an app, hide those that are not looked at, or raise `Policy::memory_bytes`.",
     },
     Rule {
+        code: "MPKG-H19",
+        title: "A host that is being closed launches nothing",
+        attack: "An app that starts while its host ends would be cut off in the middle of what it writes, and count as one \
+                 that takes its host down.",
+        fix: "Build a new host, in the next process.",
+    },
+    Rule {
         code: "MPKG-H20",
         title: "Killed by the host",
         attack: "A kill ends an instance whatever it does: spinning, waiting in a host call, or idle.",

@@ -54,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) data: Arc<Data>,
     pub(crate) storage_quota: u64,
     pub(crate) limits: Limits,
+    /// Whether it runs on the best code there will be.
+    pub(crate) optimized: bool,
     pub(crate) suspend_hidden: bool,
     pub(crate) grace: Duration,
     pub(crate) ledger: Arc<Ledger>,
@@ -93,8 +95,8 @@ impl Session {
     /// Answers a message for which the app's memory budget has no room. The host's copies of messages are the app's
     /// memory.
     #[cold]
-    pub(crate) fn no_room(&self) -> RpcError {
-        let error = RpcError::new(code::TOO_LARGE, "The app's memory budget has no room for this message.");
-        error.with_limit(Limit::Memory)
+    pub(crate) fn no_room(&self, what: &str) -> RpcError {
+        let message = format!("The app's memory budget has no room for this {what}.");
+        RpcError::new(code::TOO_LARGE, message).with_limit(Limit::Memory)
     }
 }

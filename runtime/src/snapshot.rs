@@ -47,6 +47,8 @@ pub struct RunningSnapshot {
     pub app_name: String,
     /// Its version.
     pub version: String,
+    /// Whether it runs on optimized code: an app that was never seen starts on code that is made faster.
+    pub optimized: bool,
     /// What it is counted at in the host's memory, in bytes.
     pub resident_bytes: u64,
     /// The permissions that are effective.
@@ -61,6 +63,7 @@ impl From<&Instance> for RunningSnapshot {
         Self {
             app_name: session.identity.app_name.clone(),
             version: session.identity.version.clone(),
+            optimized: session.optimized,
             resident_bytes: session.seat.bytes(),
             permissions: instance.permissions(),
             metrics: instance.metrics(),

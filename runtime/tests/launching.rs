@@ -55,6 +55,93 @@ async fn while_it_compiles() {
     assert!(metrics.contains("miniapp_compiles_total 1\n"), "compiled once for both: {metrics}");
 }
 
+/// What is compiled for later keeps nobody waiting: an app that was never seen starts while another one's better code is
+/// being made, and runs on it from the next launch on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_was_never_seen_starts_on_fast_code_at_once() {
+    if std::env::var_os("MPKG_ENGINE").is_some() {
+        return;
+    }
+    let host = host();
+    let large = Package { app_id: "com.example.large".into(), component: big(), ..Package::default() };
+    host.install(large.signed()).await.unwrap();
+    host.install(Package::default().signed()).await.unwrap();
+    let first = host.launch(&large.app_id, "ann").await.unwrap();
+    while host.snapshot().compiling == 0 {
+        tokio::task::yield_now().await;
+    }
+    let other = host.launch(APP, "ann").await.unwrap();
+    assert_eq!(host.snapshot().compiling, 1, "the large one's better code is still being made");
+    let optimized = |instance: &miniapp_runtime::Instance| {
+        let shown = host.snapshot().instances.into_iter().find(|shown| shown.id == instance.id());
+        shown.unwrap().running.unwrap().optimized
+    };
+    assert!(!optimized(&first) && !optimized(&other));
+    // Both wait for the one compile that is under way.
+    let ready = async { tokio::join!(host.prepare(&large.app_id), host.prepare(APP)) };
+    let (one, two) = tokio::time::timeout(Duration::from_secs(120), ready).await.unwrap();
+    one.unwrap();
+    two.unwrap();
+    assert!(host.open_metrics().contains("miniapp_compiles_total 4\n"), "two apps, each fast and well, once");
+    let next = host.launch(&large.app_id, "ann").await.unwrap();
+    assert!(optimized(&next) && !optimized(&first), "what runs goes on as it began");
+    assert_eq!(call(&next, "echo", json!(1)).await, Ok(json!(1)));
+}
+
+/// Code is there when the host starts again, and no compiler runs for it.
+#[tokio::test]
+async fn the_next_host_has_the_code() {
+    let host = host();
+    host.install(Package::default().signed()).await.unwrap();
+    host.prepare(APP).await.unwrap();
+    let folder = host.folder;
+    let mut first = Some(host.host);
+    let next = async {
+        loop {
+            drop(first.take());
+            match common::builder(folder.path()).build() {
+                Ok(host) => return host,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let host = tokio::time::timeout(PATIENCE, next).await.unwrap();
+    let app = host.launch(APP, "ann").await.unwrap();
+    assert!(host.snapshot().instances[0].running.as_ref().unwrap().optimized);
+    assert_eq!(call(&app, "echo", json!(1)).await, Ok(json!(1)));
+    assert!(host.open_metrics().contains("miniapp_compiles_total 0\n"));
+    let kept = std::fs::read_dir(folder.path().join("native")).unwrap().count();
+    assert_eq!(kept, 1, "the fast code went when there was better");
+}
+
+/// As many compile at a time as the policy says, and the others wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compiles_are_bounded() {
+    let host = host_with(|b| b.compiler(Compiler::Cranelift));
+    let apps: Vec<_> = (0..3)
+        .map(|n| Package {
+            app_id: format!("com.example.large{n}"),
+            component: big(),
+            code: n + 1,
+            ..Package::default()
+        })
+        .collect();
+    for app in &apps {
+        host.install(app.signed()).await.unwrap();
+    }
+    let launches: Vec<_> =
+        apps.iter().map(|app| tokio::spawn(host.begin_launch(&app.app_id, "ann").unwrap())).collect();
+    let mut most = 0;
+    while !launches.iter().all(tokio::task::JoinHandle::is_finished) {
+        most = most.max(host.snapshot().compiling);
+        tokio::task::yield_now().await;
+    }
+    for launch in launches {
+        launch.await.unwrap().unwrap();
+    }
+    assert_eq!(most, 1);
+}
+
 /// A guest with so much code that it takes a while to compile.
 fn big() -> Vec<u8> {
     let mut functions = String::new();

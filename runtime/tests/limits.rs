@@ -186,3 +186,80 @@ async fn calls_beyond_the_limit_are_told_so_at_once() {
     app.kill("enough");
     assert_eq!(spinning.await.unwrap(), Err(miniapp_runtime::rpc::code::CANCELLED));
 }
+
+/// Each limit by its name in the manifest: what is asked for is what the app gets, the others stay, and one above the
+/// ceiling is refused with its name.
+#[tokio::test]
+async fn every_limit_can_be_asked_for_and_has_a_ceiling() {
+    let host = host();
+    let (phone, most) = (Limits::PHONE, Policy::default().ceilings);
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap();
+    let ms = Duration::from_millis;
+    type Case = (&'static str, u64, u64, &'static str, Limits);
+    let cases: [Case; 7] = [
+        ("memory_bytes", 4 << 20, most.memory_bytes, "memory", Limits { memory_bytes: 4 << 20, ..phone }),
+        (
+            "cpu_ms_per_call",
+            700,
+            millis(most.cpu_per_call),
+            "CPU time per call",
+            Limits { cpu_per_call: ms(700), ..phone },
+        ),
+        (
+            "cpu_ms_per_second",
+            300,
+            millis(most.cpu_per_second),
+            "CPU time per second",
+            Limits { cpu_per_second: ms(300), ..phone },
+        ),
+        (
+            "wall_ms_per_call",
+            9000,
+            millis(most.wall_per_call),
+            "time per call",
+            Limits { wall_per_call: ms(9000), ..phone },
+        ),
+        (
+            "message_bytes",
+            80_000,
+            most.message_bytes as u64,
+            "message length",
+            Limits { message_bytes: 80_000, ..phone },
+        ),
+        (
+            "calls_in_flight",
+            7,
+            most.calls_in_flight.into(),
+            "calls in flight",
+            Limits { calls_in_flight: 7, ..phone },
+        ),
+        (
+            "log_lines_per_second",
+            11,
+            most.log_lines_per_second.into(),
+            "log lines per second",
+            Limits { log_lines_per_second: 11, ..phone },
+        ),
+    ];
+    for (n, (name, wanted, ceiling, label, expected)) in cases.into_iter().enumerate() {
+        let asking = |what: &str, value: u64| Package {
+            app_id: format!("com.example.{what}{n}"),
+            mpkg: json!({ "limits": { name: value } }),
+            ..Package::default()
+        };
+        let app = host.run(&asking("less", wanted)).await;
+        assert_eq!(app.limits(), expected, "{name}");
+        if name != "memory_bytes" {
+            let app = host.run(&asking("most", ceiling)).await;
+            assert_ne!(app.limits(), phone, "{name}: the ceiling itself is allowed");
+        }
+        let over = asking("more", ceiling + 1);
+        host.install(over.signed()).await.unwrap();
+        match host.launch(&over.app_id, "ann").await.unwrap_err() {
+            LaunchError::OverPolicy { what, asked, allowed, .. } => {
+                assert_eq!((what, asked, allowed), (label, ceiling + 1, ceiling));
+            }
+            other => panic!("{name}: {other}"),
+        }
+    }
+}

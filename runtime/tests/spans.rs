@@ -40,15 +40,16 @@ async fn launches_calls_and_bridge_calls_say_whose_they_are() {
     let bridge =
         Bridge::new("cart.read").method("cart.get", |_, _: Value| async { Ok::<_, RpcError>(json!([])) });
     let host = host_with(|b| b.bridge(bridge).permissions(StaticPermissions::allow_all()));
-    let app = host.run(&Package::with(&["cart.read"]).required()).await;
+    let app = host.run(&Package::with(&["cart.read", "clock"]).required()).await;
     app.call::<Value>("0cart.get", &json!({})).await.unwrap();
+    app.call::<Value>("1clock.now", &json!({})).await.unwrap();
     app.dispatch("cart.get", "{}").await.unwrap();
 
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     for span in [
-        r#"launch{app="com.example.puppet" instance=1}: "#,
         r#"call{app="com.example.puppet" version="1.0.0" instance=1 method="0cart.get"}: "#,
         r#"method="0cart.get"}:bridge{method="cart.get"}: "#,
+        r#"method="1clock.now"}:bridge{method="clock.now"}: "#,
         r#"dispatch{app="com.example.puppet" version="1.0.0" instance=1 method="cart.get"}: "#,
     ] {
         assert!(
@@ -56,4 +57,7 @@ async fn launches_calls_and_bridge_calls_say_whose_they_are() {
             "no {span} in\n{text}"
         );
     }
+    // The version is known once a release was chosen; what happens in the launch from then on has it.
+    let launched = r#"launch{app="com.example.puppet" instance=1 version="1.0.0"}:call{"#;
+    assert!(text.contains(launched), "no {launched} in\n{text}");
 }

@@ -15,7 +15,7 @@ use super::envelope::{Envelope, object};
 use crate::bridge::Caller;
 use crate::budget::Hold;
 use crate::call::Shared;
-use crate::dispatch::{Held, bounded, dispatch, no_room};
+use crate::dispatch::{Held, dispatch};
 use crate::instance::Instance;
 use crate::limits::Limit;
 use crate::rpc::{RpcError, code};
@@ -77,7 +77,7 @@ impl Calls {
         let hold = self.session.ledger.hold_aside(message.len());
         let envelope = Envelope::read(message);
         let Some(_hold) = hold else {
-            let error = no_room(&self.session, "message");
+            let error = self.session.no_room("message");
             return envelope.into_id().map(|id| self.refuse(id, error));
         };
         match envelope {
@@ -104,7 +104,7 @@ impl Calls {
         match self.session.ledger.hold_aside(response.as_json().get().len()) {
             Some(hold) => Answer { response, _hold: Some(hold) },
             None => {
-                let error = no_room(&self.session, "answer");
+                let error = self.session.no_room("answer");
                 Answer { response: MethodResponse::error(id, object(error)), _hold: None }
             }
         }
@@ -149,12 +149,12 @@ impl Calls {
         let params = params.map_or("{}", RawValue::get);
         // Until it is its turn; from there on it is charged by itself.
         let hold = session.ledger.hold_aside(method.len() + params.len());
-        let _hold = hold.ok_or_else(|| no_room(session, "message"))?;
+        let _hold = hold.ok_or_else(|| session.no_room("message"))?;
         let shared = self.app.upgrade();
         let shared = shared.ok_or_else(|| RpcError::new(code::CANCELLED, "The app has ended."))?;
         let answer = Instance { shared }.call_json(&method, params).await;
         let limit = session.limits.message_bytes;
-        Held::new(session, answer.map_err(|error| bounded(error.into_rpc(), limit))?)
+        Held::new(session, answer.map_err(|error| error.into_rpc().bounded(limit))?)
     }
 }
 
@@ -194,7 +194,7 @@ impl RpcServiceT for Calls {
                 };
                 bytes += answer.text().len() + 1;
                 if !hold.as_mut().is_some_and(|hold| hold.resize(bytes)) {
-                    return Some(this.refuse(Id::Null, no_room(&this.session, "batch's answers")));
+                    return Some(this.refuse(Id::Null, this.session.no_room("batch's answers")));
                 }
                 if answers.append(answer.response).is_err() {
                     let message = format!("The answers to the batch are longer than {limit} bytes.");

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::future::join_all;
 use tokio::sync::RwLock;
 
 use super::starts::Chosen;
 use crate::data::{Current, DataError, Installed, OnHand};
 use crate::error::LaunchError;
 use crate::host::Inner;
-use crate::life::{BURIED, Life};
+use crate::life::{Life, unload};
 use crate::stop::StopReason;
 
 /// The most gates kept, before those that nobody stands at are dropped.
@@ -90,7 +89,7 @@ async fn change(inner: &Arc<Inner>, life: &Arc<Life>) -> Result<Arc<Installed>, 
         let mut others = inner.others(life);
         if rejected {
             // What is not to run any more does not keep its successor waiting.
-            unload(std::mem::take(&mut others)).await;
+            unload(std::mem::take(&mut others), StopReason::Unloaded).await;
         }
         if others.is_empty() {
             turn(inner, &life.app_id, next).await??;
@@ -160,24 +159,11 @@ impl Inner {
             }
             let pending = inner.data.on_hand(&app_id)?.is_some_and(|here| here.next.is_some());
             if at_once && pending {
-                unload(inner.chosen_of(&app_id)).await;
+                unload(inner.chosen_of(&app_id), StopReason::Unloaded).await;
                 turn(&inner, &app_id, digest).await??;
             }
             Ok(true)
         });
         switched.await.unwrap_or(Err(LaunchError::Interrupted))
     }
-}
-
-/// Ends instances in good order, and waits until nothing of them is left.
-async fn unload(lives: Vec<Arc<Life>>) {
-    let unload = |life: Arc<Life>| async move {
-        match life.instance() {
-            Some(instance) => instance.unload_because(StopReason::Unloaded).await,
-            None => drop(life.stop(StopReason::Unloaded)),
-        }
-        // A launch under way that its owner does not poll is never buried; it has ended all the same.
-        let _ = tokio::time::timeout(BURIED, life.buried()).await;
-    };
-    join_all(lives.into_iter().map(unload)).await;
 }
