@@ -268,11 +268,10 @@ impl Data {
         })
     }
 
-    /// Commits a change of what is kept in memory, too. One that failed may have happened all the same.
+    /// Commits a change of what is kept in memory, too. One that fails may have happened all the same.
     fn commit(&self, txn: WriteTransaction) -> Result<(), DataError> {
-        let committed = txn.commit();
-        self.memo.forget();
-        Ok(committed?)
+        let _changing = self.memo.change();
+        Ok(txn.commit()?)
     }
 }
 
