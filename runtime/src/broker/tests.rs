@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use mpkg_fleet::ReleaseRef;
 use mpkg_manifest::{HostPattern, Reasons, ScopeValue};
 use proptest::prelude::*;
@@ -277,6 +279,29 @@ async fn an_answer_to_a_release_that_was_replaced_is_for_that_launch() {
     assert_eq!(*desk.data.grants(&namespace()).unwrap(), [], "nothing stays of an app that is gone");
 }
 
+/// It may be used as the user said, by the one who asked, and not to the end of that instance whatever happens.
+#[tokio::test]
+async fn an_answer_to_a_release_that_was_replaced_lasts_as_long_as_it_says() {
+    let desk = opened();
+    let old = run(&desk, &release(1, 1), &Policy::default());
+    let other = run(&desk, &release(1, 1), &Policy::default());
+    install(&desk, &release(2, 3));
+    desk.ask(&old, 0, Some(Decision::AllowWhileInUse)).await;
+    desk.ask(&old, 1, Some(Decision::AllowFor(Duration::from_secs(60)))).await;
+    assert_eq!(old.permissions.effective_names(), ["cart.read", "cart.write"]);
+    assert_eq!(other.permissions.effective_names(), [""; 0]);
+    assert_eq!(*desk.data.grants(&namespace()).unwrap(), []);
+    old.permissions.set_in_use(false);
+    assert_eq!(old.permissions.effective_names(), ["cart.write"], "hidden");
+    desk.broker.clock().advance(60_000);
+    assert_eq!(old.permissions.effective_names(), [""; 0], "run out");
+    old.permissions.set_in_use(true);
+    assert_eq!(old.permissions.effective_names(), ["cart.read"]);
+    let outcomes = desk.outcomes();
+    assert_eq!(outcomes[0], (AuditOutcome::AllowedWhileInUse, Decider::Prompt));
+    assert!(matches!(outcomes[1], (AuditOutcome::AllowedUntil { .. }, Decider::Prompt)));
+}
+
 /// A disk that stops working when it is told to.
 #[derive(Debug, Default)]
 struct Disk {
@@ -327,6 +352,50 @@ async fn an_allow_that_cannot_be_recorded_is_none() {
         running.permissions.apply("cart.read", Standing::Allowed(Term::Always), &Default::default());
         assert!(desk.broker.revoke("ann", &app, "cart.read").is_err());
         assert!(matches!(running.permissions.verdict(0), Verdict::Refused { denial: Denial::Revoked, .. }));
+    }
+}
+
+/// A launch that reads what is recorded while a revocation waits for the disk would be told by nobody later.
+#[tokio::test]
+async fn a_launch_that_races_with_a_revocation_keeps_nothing_of_what_it_read() {
+    for fails in [false, true] {
+        let disk = Disk::default();
+        let broken = disk.broken.clone();
+        let desk = desk(|folder| Data::on(disk, folder).unwrap());
+        let app = release(1, 1);
+        install(&desk, &app);
+        desk.broker.grant("ann", APP, "cart.read").unwrap();
+        // A question that the revocation closes, after it has told everybody who is there.
+        let asking = run(&desk, &app, &Policy::default());
+        let declared = asking.permissions.declared()[0].clone();
+        let asked = Asked { identity: asking.identity.clone(), declared, expired: false };
+        let mut question = pin!(desk.broker.answer(asked));
+        assert!(question.as_mut().now_or_never().is_none(), "it is open");
+
+        // Somebody else writes, and takes long.
+        let (tell, writing) = mpsc::channel();
+        let (go_on, wait) = mpsc::channel::<()>();
+        let data = desk.data.clone();
+        let other = std::thread::spawn(move || {
+            let _ = data.change(|_| {
+                tell.send(()).unwrap();
+                wait.recv().unwrap();
+                Ok(())
+            });
+        });
+        writing.recv().unwrap();
+        let (broker, of) = (desk.broker.clone(), app.clone());
+        let revoking = std::thread::spawn(move || broker.revoke("ann", &of, "cart.read"));
+        assert_eq!(question.await, None);
+        let late = run(&desk, &app, &Policy::default());
+        assert!(late.permissions.is_effective(0), "it has read what is recorded");
+        broken.store(fails, Ordering::SeqCst);
+        go_on.send(()).unwrap();
+        other.join().unwrap();
+        assert_eq!(revoking.join().unwrap().is_err(), fails);
+        let revoked = Verdict::Refused { denial: Denial::Revoked, by: Decider::Host };
+        assert_eq!(late.permissions.verdict(0), revoked);
+        assert!(!late.permissions.is_effective(0));
     }
 }
 
@@ -423,20 +492,28 @@ async fn holds(steps: Vec<Step>, denied: Option<u8>) {
             }
             Step::Answer(one, index, decision) => {
                 let current = running[one].identity.release_seq == app.release_seq;
-                let Some(standing) = desk.ask(&running[one], index, decision).await else { continue };
-                let word = match standing {
-                    Standing::Allowed(Term::Launch) => Word::Once { instance: one },
-                    Standing::Allowed(Term::InUse) => Word::InUse,
-                    Standing::Allowed(Term::Always) => Word::Always,
-                    Standing::Allowed(Term::Until(end)) => Word::Until(end),
-                    Standing::Refused { .. } | Standing::Open { .. } => Word::No,
+                if desk.ask(&running[one], index, decision).await.is_none() {
+                    continue;
+                }
+                // As the user said it, whatever the broker makes of that.
+                let word = match decision {
+                    Some(Decision::AllowOnce) => Word::Once { instance: one },
+                    Some(Decision::AllowWhileInUse) => Word::InUse,
+                    Some(Decision::AllowAlways) => Word::Always,
+                    Some(Decision::AllowFor(time)) => {
+                        Word::Until(desk.broker.clock().now_ms() + time.as_millis() as u64)
+                    }
+                    Some(Decision::Deny | Decision::Block) | None => Word::No,
                 };
                 words[one].insert(index, word);
-                let lasts = !matches!(word, Word::Once { .. }) && decision != Some(Decision::Deny);
-                assert!(
-                    current || word == Word::No || !lasts,
-                    "recorded for a release nobody was asked about"
-                );
+                let lasts = match decision {
+                    Some(Decision::Block) => true,
+                    Some(Decision::AllowOnce | Decision::Deny) | None => false,
+                    // An allow for a release that was replaced is for the instance that asked.
+                    Some(Decision::AllowWhileInUse | Decision::AllowAlways | Decision::AllowFor(_)) => {
+                        current
+                    }
+                };
                 if lasts {
                     recorded.insert(index, word);
                     for words in &mut words {
