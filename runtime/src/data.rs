@@ -6,6 +6,7 @@
 
 mod audit;
 mod boots;
+mod conditions;
 mod grants;
 mod memo;
 mod shelf;
@@ -28,9 +29,10 @@ use shelf::{BOOTS, NEXT, RELEASES};
 pub(crate) use audit::unix_ms;
 pub use audit::{AuditOutcome, AuditPage, AuditRecord, Decider};
 pub(crate) use boots::Verdict;
+pub(crate) use conditions::{COMPARED, Condition};
 pub(crate) use grants::{Records, StoredDecision, StoredGrant};
 pub(crate) use shelf::{AppRelease, Current, Judged, OnHand};
-pub(crate) use values::{Condition, KEYS, Op, StoreRefusal, StoreWriteError, Usage};
+pub(crate) use values::{KEYS, Op, StoreRefusal, StoreWriteError, Usage};
 use values::{USAGE, VALUES};
 
 /// app id → [`Installed`] as JSON.

@@ -74,7 +74,7 @@ impl AppStorage {
     /// # Errors
     /// If the data folder fails; nothing is forgotten then.
     pub fn wipe(&self) -> Result<u64, DataError> {
-        let keys = self.data.kv_clear(&self.of)?;
+        let keys = self.data.kv_clear(&self.of, || true)?.unwrap_or(0);
         self.inboxes.changed(&self.of, None, None);
         Ok(keys)
     }
