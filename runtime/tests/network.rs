@@ -120,6 +120,27 @@ async fn params_that_do_not_fit_are_told_apart() {
     assert_eq!(call(&app, "0network.close", json!({ "stream": 1 })).await, Ok(json!({ "existed": false })));
 }
 
+/// Each is a socket, whether an app asks for the whole answer or reads it piece by piece.
+#[tokio::test]
+async fn opening_is_held_to_a_rate_as_fetching_is() {
+    let host = host(NetworkPolicy::default());
+    let app = host.run(&package()).await;
+    for name in ["0network.fetch", "0network.open"] {
+        let refused = json!({ "url": "https://elsewhere.example/" });
+        let mut calls = 0;
+        let held = loop {
+            calls += 1;
+            assert!(calls < 100_000, "{name} has no rate");
+            match method(&app, name, refused.clone()).await.unwrap_err() {
+                (code::REFUSED, _) => {}
+                held => break held,
+            }
+        };
+        assert_eq!((held.0, held.1["limit"].as_str()), (code::BUSY, Some("rate")), "{name}");
+        assert!(calls > 50, "{name}: {calls}");
+    }
+}
+
 #[tokio::test]
 async fn a_stream_is_read_piece_by_piece() {
     let body: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
