@@ -60,6 +60,17 @@ pub enum DataError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A key that the host made is not what it made: whoever replaces it makes every user a stranger to every app.
+    #[error(
+        "{} has {bytes} bytes and is no key of this host: put back the one that was there, or remove it to begin anew.",
+        path.display()
+    )]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
     /// The database failed.
     #[error("The host's database failed: {0}.")]
     Database(Box<redb::Error>),
@@ -193,11 +204,18 @@ impl Data {
         &self.folder
     }
 
-    /// A key that only this host has, made at first use.
+    /// A key that only this host has, made at first use. Never in the place of one that cannot be read just now.
     pub(crate) fn secret(&self, name: &str) -> Result<[u8; 32], DataError> {
         let path = self.folder.join(name);
-        if let Some(key) = fs::read(&path).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
-            return Ok(key);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let key = <[u8; 32]>::try_from(bytes);
+                return key.map_err(|bytes| DataError::Key { path, bytes: bytes.len() });
+            }
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(DataError::Io { path, source });
+            }
+            Err(_) => {}
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key)

@@ -67,6 +67,26 @@ fn the_floor_outlives_the_app() {
     assert_eq!(data.kv_usage(&namespace("ann")).unwrap(), Usage::default());
 }
 
+/// A new key would make every user a stranger to every app, for good.
+#[test]
+fn a_key_that_cannot_be_read_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data::open(folder.path()).unwrap();
+    let (path, aside) = (folder.path().join("it.key"), folder.path().join("aside"));
+    let key = data.secret("it.key").unwrap();
+    assert_eq!(data.secret("it.key").unwrap(), key);
+    fs::rename(&path, &aside).unwrap();
+    // What cannot be read as a file, for a while.
+    fs::create_dir(&path).unwrap();
+    assert!(matches!(data.secret("it.key"), Err(DataError::Io { .. })));
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, [0; 31]).unwrap();
+    assert!(matches!(data.secret("it.key"), Err(DataError::Key { bytes: 31, .. })));
+    assert_eq!(fs::read(&path).unwrap(), [0; 31]);
+    fs::rename(&aside, &path).unwrap();
+    assert_eq!(data.secret("it.key").unwrap(), key);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Set(String, String),
