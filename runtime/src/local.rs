@@ -1,7 +1,7 @@
 //! What the local bridges (`storage`, `files`, `events`, `timers`, `user.profile`) keep for a host and for an instance.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::HEXLOWER;
 use mpkg_manifest::ScopeValue;
@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::bridge::Profiles;
 use crate::budget::Ledger;
 use crate::data::{Data, DataError, Installed, Namespace};
-use crate::files::{FileError, FileStores, Folder};
+use crate::files::{FileError, FileStores, Folder, Handle};
 use crate::inbox::{Inboxes, Lane};
 use crate::publish::{PublishError, Published};
 use crate::supervisor::KillSwitch;
@@ -55,7 +55,7 @@ impl Locals {
             published: AtomicU64::new(0),
             files_quota: files_quota.unwrap_or(0),
             stores: self.files.clone(),
-            folder: Mutex::new(None),
+            folder: Handle::default(),
             switch,
         }
     }
@@ -97,8 +97,7 @@ pub(crate) struct Local {
     published: AtomicU64,
     pub(crate) files_quota: u64,
     stores: Arc<FileStores>,
-    /// Opened at first use; most apps never do.
-    folder: Mutex<Option<Arc<Folder>>>,
+    folder: Handle,
     switch: Arc<KillSwitch>,
 }
 
@@ -126,24 +125,16 @@ impl Local {
         self.inboxes.changed(self.lane.of(), Some(self.lane.instance()), None);
     }
 
-    /// The app's private folder. Blocks for as long as it takes to look through it, the first time.
+    /// The app's private folder. Blocks for as long as it takes to look through it, whoever uses it first.
     pub(crate) fn folder(&self) -> Result<Arc<Folder>, FileError> {
-        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock that `release` takes: nothing is opened after it.
-        if self.switch.reason().is_some() {
-            return Err(FileError::Gone);
-        }
-        if let Some(folder) = &*folder {
-            return Ok(folder.clone());
-        }
         let running = || self.switch.reason().is_none();
-        Ok(folder.insert(self.stores.open(self.lane.of(), running)?).clone())
+        self.folder.get(running, || self.stores.open(self.lane.of(), running))
     }
 
     /// Lets go of what an instance that has ended had, while somebody may still hold a handle of it: its folder, and
-    /// what waited for it, which its successor gets.
+    /// what waited for it, which its successor gets. A kill does this: it waits for no disk.
     pub(crate) fn release(&self) {
-        self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.folder.release();
         self.inboxes.leave(&self.lane);
     }
 }
