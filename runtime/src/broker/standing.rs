@@ -1,10 +1,13 @@
 //! What one instance may do now: the broker's state machine.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use mpkg_manifest::PermissionSet;
+use tokio::sync::Notify;
 
 use super::Declared;
 use super::clock::Clock;
@@ -85,6 +88,8 @@ pub(crate) struct Permissions {
     /// Allowed up to a time: the clock is looked at before each use.
     expiring: AtomicU64,
     state: Mutex<State>,
+    /// Wakes those who wait for a permission to be lost.
+    changed: Notify,
     pub(super) listed: OnceLock<Listed>,
 }
 
@@ -118,6 +123,7 @@ impl Permissions {
             effective: AtomicU64::new(0),
             expiring: AtomicU64::new(0),
             state: Mutex::new(state),
+            changed: Notify::new(),
             listed: OnceLock::new(),
         }
     }
@@ -222,7 +228,40 @@ impl Permissions {
         }
     }
 
-    /// Brings the words that the hot path reads up to date.
+    /// Waits until what was begun under a permission may not go on, for one of the reasons that `ends` it: whoever decides,
+    /// also where a grant runs out.
+    pub(crate) async fn lost(&self, index: u8, ends: impl Fn(Denial) -> bool) -> Denial {
+        loop {
+            // Listens before it looks, or what is decided in between would be slept through.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Err(denial) = self.holds(index, None)
+                && ends(denial)
+            {
+                return denial;
+            }
+            match self.left(index) {
+                // What it comes to is looked at again.
+                Some(left) => {
+                    let _ = tokio::time::timeout(left, changed).await;
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    /// How long it is allowed, if it runs out by itself.
+    fn left(&self, index: u8) -> Option<Duration> {
+        let state = self.lock();
+        match state.slots.get(usize::from(index))?.standing {
+            Standing::Allowed(Term::Until(end)) => {
+                Some(Duration::from_millis(end.saturating_sub(self.clock.now_ms()).max(1)))
+            }
+            Standing::Allowed(_) | Standing::Refused { .. } | Standing::Open { .. } => None,
+        }
+    }
+
+    /// Brings the words that the hot path reads up to date, and tells those who wait for a loss to look.
     pub(super) fn publish(&self, state: &State) {
         let (mut effective, mut expiring) = (0, 0);
         for (index, slot) in (0u8..).zip(&state.slots) {
@@ -236,6 +275,7 @@ impl Permissions {
         let open = !state.fleet.closed();
         self.effective.store(effective & open, Ordering::Release);
         self.expiring.store(expiring & open, Ordering::Release);
+        self.changed.notify_waiters();
     }
 
     /// Tells whether the app is in use: launched or shown, and not hidden. It is when it starts.

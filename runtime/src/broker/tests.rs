@@ -248,6 +248,44 @@ async fn while_in_use_is_off_while_hidden() {
     assert_eq!(next.permissions.effective_names(), ["cart.read", "cart.write"], "recorded");
 }
 
+/// Whoever waits for a loss is told of each, by whomever; and of none that is not what it waits for.
+#[tokio::test]
+async fn a_loss_wakes_those_who_wait_for_it() {
+    let desk = opened();
+    let app = release(1, 1);
+    let running = run(&desk, &app, &Policy::default());
+    let permissions = &running.permissions;
+    desk.broker.grant("ann", APP, "cart.read").unwrap();
+    let mut lost = pin!(permissions.lost(0, |_| true));
+    assert!(lost.as_mut().now_or_never().is_none());
+    permissions.apply("cart.write", Standing::Allowed(Term::Launch), &Default::default());
+    assert!(lost.as_mut().now_or_never().is_none(), "another permission");
+    desk.broker.revoke("ann", &app, "cart.read").unwrap();
+    assert_eq!(lost.await, Denial::Revoked);
+    assert_eq!(permissions.lost(0, |_| true).await, Denial::Revoked, "lost already");
+
+    desk.broker.grant("ann", APP, "cart.read").unwrap();
+    let mut lost = pin!(permissions.lost(0, |_| true));
+    assert!(lost.as_mut().now_or_never().is_none());
+    desk.broker.forget("ann", &app, "cart.read").unwrap();
+    assert_eq!(lost.await, Denial::NotGranted);
+
+    desk.ask(&running, 0, Some(Decision::AllowWhileInUse)).await;
+    let mut lost = pin!(permissions.lost(0, |denial| denial != Denial::NotInUse));
+    assert!(lost.as_mut().now_or_never().is_none());
+    permissions.set_in_use(false);
+    assert!(lost.as_mut().now_or_never().is_none(), "it comes back");
+    assert_eq!(permissions.lost(0, |_| true).await, Denial::NotInUse);
+    let blocked = Standing::Refused { denial: Denial::Blocked, by: Decider::Prompt };
+    permissions.apply("cart.read", blocked, &Default::default());
+    assert_eq!(lost.await, Denial::Blocked);
+
+    // Time takes it without anybody's doing.
+    desk.broker.forget("ann", &app, "cart.read").unwrap();
+    desk.ask(&running, 0, Some(Decision::AllowFor(Duration::from_millis(50)))).await;
+    assert_eq!(permissions.lost(0, |_| true).await, Denial::NotGranted);
+}
+
 #[tokio::test]
 async fn an_update_that_asks_for_more_forgets_allows_and_keeps_refusals() {
     for (reach, asks_again) in [(1, false), (2, true)] {
