@@ -19,7 +19,7 @@ use crate::session::Session;
 
 pub(crate) use desk::{Broker, Settings};
 pub(crate) use fleet::Subject;
-pub(crate) use standing::Permissions;
+pub(crate) use standing::{Claim, Permissions};
 
 use desk::Asked;
 use fleet::Ordered;

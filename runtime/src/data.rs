@@ -16,7 +16,7 @@ mod values;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mpkg_package::Floors;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -135,10 +135,13 @@ impl Namespace {
     }
 }
 
+type AskedAgain = dyn Fn(&Namespace, &str) + Send + Sync;
+
 pub(crate) struct Data {
     folder: PathBuf,
     db: Database,
     memo: Memo,
+    asked_again: OnceLock<Box<AskedAgain>>,
     /// The most records that the audit keeps.
     audit_kept: u64,
 }
@@ -189,15 +192,18 @@ impl Data {
         txn.open_table(BOOTS)?;
         txn.open_table(snapshots::SNAPSHOTS)?;
         txn.open_table(snapshots::TAKEN)?;
-        let records = Records { txn: &txn, audit_kept: audit::KEPT };
-        // A folder from before there were several releases of an app has one of each.
-        for app in records.all_installed()? {
-            if records.held(&app.app_id, &app.digest)?.is_none() {
-                records.hold(&app)?;
+        {
+            let records = Records::new(&txn, audit::KEPT);
+            // A folder from before there were several releases of an app has one of each.
+            for app in records.all_installed()? {
+                if records.held(&app.app_id, &app.digest)?.is_none() {
+                    records.hold(&app)?;
+                }
             }
         }
         txn.commit()?;
-        Ok(Self { folder: folder.to_owned(), db, memo: Memo::default(), audit_kept: audit::KEPT })
+        let (folder, asked_again) = (folder.to_owned(), OnceLock::new());
+        Ok(Self { folder, db, memo: Memo::default(), asked_again, audit_kept: audit::KEPT })
     }
 
     pub(crate) fn folder(&self) -> &Path {

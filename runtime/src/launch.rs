@@ -232,7 +232,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
     let permissions = inner.broker.admit(&of, app.declared.clone(), subject, &inner.policy)?;
     let limits = app.limits;
     let ledger = Ledger::new(limits.memory_bytes, seat.clone());
-    let local = inner.local.join(of, app, life.id, life.switch.clone(), ledger.clone());
+    let local = inner.local.join(of, app, life.id, life.switch.clone(), ledger.clone(), permissions.clone());
     Ok(Arc::new(Session {
         life: life.clone(),
         identity: Identity {

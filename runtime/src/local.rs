@@ -9,12 +9,16 @@ use serde_json::value::RawValue;
 
 use crate::app::App;
 use crate::bridge::Profiles;
+use crate::broker::Permissions;
 use crate::budget::Ledger;
 use crate::data::{Data, DataError, Installed, Namespace};
 use crate::files::{FileError, FileStores, Folder, Handle};
-use crate::inbox::{Inboxes, Lane};
+use crate::inbox::{Inboxes, Lane, Listener};
 use crate::publish::{PublishError, Published};
 use crate::supervisor::KillSwitch;
+
+/// The permission under which apps are told events.
+const EVENTS: &str = "events";
 
 /// A host's part.
 pub(crate) struct Locals {
@@ -26,8 +30,15 @@ pub(crate) struct Locals {
 
 impl Locals {
     pub(crate) fn new(data: &Data, profiles: Option<Arc<Profiles>>) -> Result<Self, DataError> {
+        let inboxes = Arc::<Inboxes>::default();
+        let mailboxes = inboxes.clone();
+        data.on_asked_again(move |of, permission| {
+            if permission == EVENTS {
+                mailboxes.asked_again(of);
+            }
+        });
         Ok(Self {
-            inboxes: Arc::default(),
+            inboxes,
             files: Arc::new(FileStores::new(data.folder())),
             profiles,
             pseudonyms: data.secret("pseudonyms.key")?,
@@ -42,15 +53,18 @@ impl Locals {
         instance: u64,
         switch: Arc<KillSwitch>,
         ledger: Arc<Ledger>,
+        permissions: Arc<Permissions>,
     ) -> Local {
         let files_quota = app.declared.iter().find_map(|declared| match declared.scope {
             ScopeValue::QuotaBytes(bytes) if declared.name.as_str() == "files" => Some(bytes),
             _ => None,
         });
+        let pseudonym = pseudonym(&self.pseudonyms, &of);
+        let who = Listener { of, instance, switch: switch.clone(), ledger, permissions };
         Local {
-            pseudonym: pseudonym(&self.pseudonyms, &of),
+            pseudonym,
             profiles: self.profiles.clone(),
-            lane: self.inboxes.join(of, instance, switch.clone(), ledger),
+            lane: self.inboxes.join(who),
             inboxes: self.inboxes.clone(),
             published: AtomicU64::new(0),
             files_quota: files_quota.unwrap_or(0),
@@ -60,9 +74,9 @@ impl Locals {
         }
     }
 
-    /// An app has lost a permission of one user.
+    /// An app has lost a permission of one user. To be called when that holds: who may still subscribe would do so again.
     pub(crate) fn revoked(&self, of: &Namespace, permission: &str) {
-        if permission == "events" {
+        if permission == EVENTS {
             self.inboxes.forget(of);
         }
     }

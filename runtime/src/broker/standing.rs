@@ -59,6 +59,17 @@ pub(crate) enum Verdict {
     },
 }
 
+/// How it stands with what an instance has asked to be told under a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It has the permission, in use or hidden.
+    Held,
+    /// Nobody has decided for this instance, or the host has no news of its fleet: what was asked for waits.
+    Open,
+    /// It had the permission, and has it no more.
+    Lost,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     standing: Standing,
@@ -225,6 +236,20 @@ impl Permissions {
             (Verdict::Refused { denial, .. }, _) | (_, Ordered::Refused(denial)) => Err(denial),
             (Verdict::Ask { .. }, _) => Err(Denial::NotGranted),
             (Verdict::Allowed, Ordered::Open | Ordered::Refresh) => Ok(()),
+        }
+    }
+
+    /// What becomes of what the instance asked to be told under a permission.
+    pub(crate) fn claim(&self, permission: &str) -> Claim {
+        let Some(index) = self.index_of(permission) else { return Claim::Lost };
+        match (self.verdict(index), self.ordered(index, None)) {
+            (_, Ordered::Refused(Denial::Killed)) => Claim::Lost,
+            (_, Ordered::Refused(_)) => Claim::Open,
+            (Verdict::Allowed | Verdict::Refused { denial: Denial::NotInUse, .. }, _) => Claim::Held,
+            (Verdict::Ask { expired: false, turn: 0 }, _) => Claim::Open,
+            // Nobody answered: that is no word of anybody's.
+            (Verdict::Refused { denial: Denial::NotGranted, .. }, _) => Claim::Open,
+            (Verdict::Refused { .. } | Verdict::Ask { .. }, _) => Claim::Lost,
         }
     }
 

@@ -10,6 +10,7 @@ use mpkg_manifest::{HostPattern, Reasons, ScopeValue};
 use proptest::prelude::*;
 use tokio::runtime::Handle;
 
+use super::clock::Clock;
 use super::desk::{Asked, Broker, Settings};
 use super::standing::{Standing, Term, Verdict};
 use super::{Declared, Permissions, Subject};
@@ -61,6 +62,29 @@ fn subject() -> Subject {
     let release = ReleaseRef { package, release_seq: 1, version: "1.0.0".parse().unwrap() };
     let release = AppRelease { app: APP.parse().unwrap(), release };
     Subject { orders: Arc::default(), release: Arc::new(release) }
+}
+
+/// For tests of what is done under permissions.
+impl Permissions {
+    /// Those of an instance that nobody has decided about.
+    pub(crate) fn undecided(names: &[&str]) -> Arc<Self> {
+        let declared = names.iter().map(|name| declare(name, ScopeValue::None)).collect();
+        Arc::new(Self::new(declared, subject(), &Policy::default(), Arc::new(Clock::new())))
+    }
+
+    pub(crate) fn allow(&self, permission: &str) {
+        let scope = declare(permission, ScopeValue::None).scope_set();
+        self.apply(permission, Standing::Allowed(Term::Launch), &scope);
+    }
+
+    pub(crate) fn refuse(&self, permission: &str, denial: Denial) {
+        self.apply(permission, Standing::Refused { denial, by: Decider::Host }, &Default::default());
+    }
+
+    /// It is to be asked about, as if a grant had run out or been forgotten.
+    pub(crate) fn reopen(&self, permission: &str, expired: bool) {
+        self.apply(permission, Standing::Open { expired }, &Default::default());
+    }
 }
 
 /// Answers what it is told to.
