@@ -12,6 +12,7 @@ mod memo;
 mod shelf;
 mod snapshots;
 mod values;
+mod wipe;
 
 use std::fs;
 use std::io::Write;

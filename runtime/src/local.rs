@@ -81,6 +81,12 @@ impl Locals {
         }
     }
 
+    /// Forgets one user of an app. Their instances have been stopped.
+    pub(crate) fn wiped(&self, of: &Namespace) -> std::io::Result<()> {
+        self.inboxes.forget(of);
+        self.files.remove_user(of)
+    }
+
     /// Forgets an app that was removed, for all users. Its instances have been stopped.
     pub(crate) fn uninstalled(&self, app: &Installed) {
         self.inboxes.forget_app(&app.namespace("").owner);

@@ -61,7 +61,7 @@ pub(super) struct Asked {
 
 /// Uses that share one question: of one user, app, release and permission.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
+pub(super) struct Key {
     of: Namespace,
     release_seq: u64,
     permission: String,
@@ -76,8 +76,12 @@ struct Question {
 type AnswerFuture = Pin<Box<dyn Future<Output = Option<Standing>> + Send>>;
 
 impl Key {
-    fn is_about(&self, of: &Namespace, permission: &str) -> bool {
-        self.of == *of && self.permission == permission
+    pub(super) fn is_of(&self, of: &Namespace) -> bool {
+        self.of == *of
+    }
+
+    pub(super) fn is_about(&self, of: &Namespace, permission: &str) -> bool {
+        self.is_of(of) && self.permission == permission
     }
 }
 
@@ -318,10 +322,10 @@ impl Broker {
         self.settings.runtime.spawn_blocking(move || work(&broker, &about)).await.ok()
     }
 
-    /// Closes the questions about a permission: something else was decided.
-    pub(super) fn overrule(&self, of: &Namespace, permission: &str) {
+    /// Closes questions: something else was decided.
+    pub(super) fn overrule(&self, meant: impl Fn(&Key) -> bool) {
         lock(&self.open).retain(|key, question| {
-            let meant = key.is_about(of, permission);
+            let meant = meant(key);
             if meant {
                 question.overruled.cancel();
             }
@@ -329,10 +333,10 @@ impl Broker {
         });
     }
 
-    /// A fixed allow of this permission is to be recorded anew, where the audit tells of another decision since: or its
-    /// last word would be that decision, while the app has the permission.
-    pub(super) fn unfix(&self, of: &Namespace, permission: &str) {
-        lock(&self.fixed).retain(|key| !key.is_about(of, permission));
+    /// Fixed allows are to be recorded anew, where the audit tells of another decision since: or its last word would be that
+    /// decision, while the app has the permission.
+    pub(super) fn unfix(&self, meant: impl Fn(&Key) -> bool) {
+        lock(&self.fixed).retain(|key| !meant(key));
     }
 
     /// Brings the newest orders to every instance, without waiting for anything; returns whose which permissions are taken

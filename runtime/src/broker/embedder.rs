@@ -30,7 +30,7 @@ impl Broker {
         })?;
         let Some((of, scope)) = granted else { return Ok(false) };
         self.live.apply(&of, permission, Standing::Allowed(Term::Always), &scope);
-        self.overrule(&of, permission);
+        self.overrule(|key| key.is_about(&of, permission));
         Ok(true)
     }
 
@@ -42,8 +42,8 @@ impl Broker {
         self.live.apply(&of, permission, revoked, &nothing);
         let _changing = lock(&self.changing);
         self.live.apply(&of, permission, revoked, &nothing);
-        self.overrule(&of, permission);
-        self.unfix(&of, permission);
+        self.overrule(|key| key.is_about(&of, permission));
+        self.unfix(|key| key.is_about(&of, permission));
         let (decision, unix_ms) = (StoredDecision::Revoked, self.clock.now_ms());
         let grant = StoredGrant { decision, scope: nothing.clone(), unix_ms };
         let recorded = self.settings.data.change(|records| {
@@ -74,9 +74,20 @@ impl Broker {
             Ok(existed)
         })?;
         // First: whoever asks from here on is answered with a record of it.
-        self.unfix(&of, permission);
+        self.unfix(|key| key.is_about(&of, permission));
         self.live.apply(&of, permission, Standing::Open { expired: false }, &PermissionSet::default());
-        self.overrule(&of, permission);
+        self.overrule(|key| key.is_about(&of, permission));
         Ok(existed)
+    }
+
+    /// Forgets one user of an app, with everything that is recorded of them. Their instances have been stopped.
+    pub(crate) fn wipe(&self, user: &str, app: &Installed) -> Result<(), DataError> {
+        let _changing = lock(&self.changing);
+        let of = app.namespace(user);
+        // First, and under the lock that answers are recorded under: one to a question of before would be there afterwards.
+        self.overrule(|key| key.is_of(&of));
+        self.settings.data.change(|records| records.wipe(user, app))?;
+        self.unfix(|key| key.is_of(&of));
+        Ok(())
     }
 }

@@ -124,28 +124,11 @@ impl Data {
         of: &Namespace,
         wanted: impl Fn() -> bool,
     ) -> Result<Option<u64>, DataError> {
-        let (user, owner) = (of.user.as_str(), of.owner.as_str());
         let txn = self.db.begin_write()?;
         if !wanted() {
             return Ok(None);
         }
-        let keys = {
-            let mut values = txn.open_table(VALUES)?;
-            let mut keys = Vec::new();
-            for row in values.range((user, owner, "")..)? {
-                let row = row?;
-                let (of_user, of_owner, key) = row.0.value();
-                if (of_user, of_owner) != (user, owner) {
-                    break;
-                }
-                keys.push(key.to_owned());
-            }
-            for key in &keys {
-                values.remove((user, owner, key.as_str()))?;
-            }
-            txn.open_table(USAGE)?.remove((user, owner))?;
-            keys.len() as u64
-        };
+        let keys = clear(&txn, of)?;
         txn.commit()?;
         Ok(Some(keys))
     }
@@ -178,6 +161,26 @@ impl Data {
         }
         Ok((keys, false))
     }
+}
+
+/// Deletes every key of one app and user; returns how many.
+pub(super) fn clear(txn: &WriteTransaction, of: &Namespace) -> Result<u64, DataError> {
+    let (user, owner) = (of.user.as_str(), of.owner.as_str());
+    let mut values = txn.open_table(VALUES)?;
+    let mut keys = Vec::new();
+    for row in values.range((user, owner, "")..)? {
+        let row = row?;
+        let (of_user, of_owner, key) = row.0.value();
+        if (of_user, of_owner) != (user, owner) {
+            break;
+        }
+        keys.push(key.to_owned());
+    }
+    for key in &keys {
+        values.remove((user, owner, key.as_str()))?;
+    }
+    txn.open_table(USAGE)?.remove((user, owner))?;
+    Ok(keys.len() as u64)
 }
 
 /// What became of the steps of a transaction.

@@ -86,6 +86,12 @@ impl FileStores {
         remove(&self.root.join(hash(owner)))
     }
 
+    /// Removes the folder of one user of an app, as above. No instance of theirs runs.
+    pub(crate) fn remove_user(&self, of: &Namespace) -> std::io::Result<()> {
+        self.close(|other| other == of);
+        remove(&self.path(of))
+    }
+
     fn close(&self, theirs: impl Fn(&Namespace) -> bool) {
         let mut closing = Vec::new();
         self.lock().retain(|of, folder| {

@@ -341,6 +341,23 @@ fn removal_takes_all_users_and_nobody_else() {
     assert_eq!(open("ann", mine).usage().unwrap(), (0, 0));
 }
 
+#[test]
+fn a_users_folder_goes_without_its_neighbours() {
+    let (_keep, stores) = stores();
+    let (mine, other) = ("mp1x/com.example.app", "mp1x/com.example.other");
+    let open = |user: &str, owner: &str| stores.open(&namespace(user, owner), || true).unwrap();
+    let (ann, bob, elsewhere) = (open("ann", mine), open("bob", mine), open("ann", other));
+    for folder in [&ann, &bob, &elsewhere] {
+        folder.write("f", b"x", QUOTA).unwrap();
+    }
+    stores.remove_user(&namespace("ann", mine)).unwrap();
+    stores.remove_user(&namespace("carol", mine)).unwrap();
+    assert!(matches!(ann.write("g", b"x", QUOTA), Err(FileError::Gone)));
+    assert!(!on_disk(&stores).exists());
+    assert_eq!((contents(&bob, "f"), contents(&elsewhere, "f")), (b"x".to_vec(), b"x".to_vec()));
+    assert_eq!(open("ann", mine).usage().unwrap(), (0, 0));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Write(String, usize),
