@@ -5,8 +5,11 @@
 
 mod clock;
 mod desk;
+mod embedder;
+mod fleet;
 mod live;
 mod standing;
+mod written;
 
 use mpkg_manifest::{PermissionName, PermissionSet, Reasons, ScopeValue, permission};
 
@@ -15,10 +18,12 @@ use crate::rpc::{Denial, RpcError};
 use crate::session::Session;
 
 pub(crate) use desk::{Broker, Settings};
-pub(crate) use standing::{Permissions, Subject};
+pub(crate) use fleet::Subject;
+pub(crate) use standing::{Claim, Permissions};
 
 use desk::Asked;
-use standing::{Ordered, Standing, Verdict};
+use fleet::Ordered;
+use standing::{Standing, Verdict};
 
 /// The most permissions a manifest may declare here: they are kept in one word.
 pub(crate) const DECLARED_LIMIT: usize = 64;

@@ -6,16 +6,18 @@
 
 mod audit;
 mod boots;
+mod conditions;
 mod grants;
 mod memo;
 mod shelf;
 mod snapshots;
 mod values;
+mod wipe;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mpkg_package::Floors;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -28,9 +30,10 @@ use shelf::{BOOTS, NEXT, RELEASES};
 pub(crate) use audit::unix_ms;
 pub use audit::{AuditOutcome, AuditPage, AuditRecord, Decider};
 pub(crate) use boots::Verdict;
+pub(crate) use conditions::{COMPARED, Condition};
 pub(crate) use grants::{Records, StoredDecision, StoredGrant};
 pub(crate) use shelf::{AppRelease, Current, Judged, OnHand};
-pub(crate) use values::{Condition, KEYS, Op, StoreRefusal, StoreWriteError, Usage};
+pub(crate) use values::{KEYS, Op, StoreRefusal, StoreWriteError, Usage};
 use values::{USAGE, VALUES};
 
 /// app id → [`Installed`] as JSON.
@@ -57,6 +60,17 @@ pub enum DataError {
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// A key that the host made is not what it made: whoever replaces it makes every user a stranger to every app.
+    #[error(
+        "{} has {bytes} bytes and is no key of this host: put back the one that was there, or remove it to begin anew.",
+        path.display()
+    )]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
     },
     /// The database failed.
     #[error("The host's database failed: {0}.")]
@@ -122,10 +136,13 @@ impl Namespace {
     }
 }
 
+type AskedAgain = dyn Fn(&Namespace, &str) + Send + Sync;
+
 pub(crate) struct Data {
     folder: PathBuf,
     db: Database,
     memo: Memo,
+    asked_again: OnceLock<Box<AskedAgain>>,
     /// The most records that the audit keeps.
     audit_kept: u64,
 }
@@ -176,26 +193,36 @@ impl Data {
         txn.open_table(BOOTS)?;
         txn.open_table(snapshots::SNAPSHOTS)?;
         txn.open_table(snapshots::TAKEN)?;
-        let records = Records { txn: &txn, audit_kept: audit::KEPT };
-        // A folder from before there were several releases of an app has one of each.
-        for app in records.all_installed()? {
-            if records.held(&app.app_id, &app.digest)?.is_none() {
-                records.hold(&app)?;
+        {
+            let records = Records::new(&txn, audit::KEPT);
+            // A folder from before there were several releases of an app has one of each.
+            for app in records.all_installed()? {
+                if records.held(&app.app_id, &app.digest)?.is_none() {
+                    records.hold(&app)?;
+                }
             }
         }
         txn.commit()?;
-        Ok(Self { folder: folder.to_owned(), db, memo: Memo::default(), audit_kept: audit::KEPT })
+        let (folder, asked_again) = (folder.to_owned(), OnceLock::new());
+        Ok(Self { folder, db, memo: Memo::default(), asked_again, audit_kept: audit::KEPT })
     }
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A key that only this host has, made at first use.
+    /// A key that only this host has, made at first use. Never in the place of one that cannot be read just now.
     pub(crate) fn secret(&self, name: &str) -> Result<[u8; 32], DataError> {
         let path = self.folder.join(name);
-        if let Some(key) = fs::read(&path).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
-            return Ok(key);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let key = <[u8; 32]>::try_from(bytes);
+                return key.map_err(|bytes| DataError::Key { path, bytes: bytes.len() });
+            }
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(DataError::Io { path, source });
+            }
+            Err(_) => {}
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key)
@@ -268,11 +295,10 @@ impl Data {
         })
     }
 
-    /// Commits a change of what is kept in memory, too. One that failed may have happened all the same.
+    /// Commits a change of what is kept in memory, too. One that fails may have happened all the same.
     fn commit(&self, txn: WriteTransaction) -> Result<(), DataError> {
-        let committed = txn.commit();
-        self.memo.forget();
-        Ok(committed?)
+        let _changing = self.memo.change();
+        Ok(txn.commit()?)
     }
 }
 

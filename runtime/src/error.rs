@@ -22,11 +22,17 @@ pub enum HostError {
     /// The thread that supervises guests does not start.
     #[error("The thread that supervises guests does not start: {0}.")]
     Ticker(#[source] std::io::Error),
-    /// A bridge names a permission that does not exist.
+    /// A bridge or the policy names a permission that does not exist.
     #[error("`{permission}` is no permission: use one of the vocabulary or `host.<name>`.")]
     UnknownPermission {
-        /// What the bridge named.
+        /// What was named.
         permission: String,
+    },
+    /// A bridge or the policy sets a rate for a method that there is not.
+    #[error("There is no method `{method}` that a rate could be set for.")]
+    UnknownMethod {
+        /// What was named.
+        method: String,
     },
     /// A bridge's method belongs elsewhere.
     #[error("Method `{method}` does not belong under permission `{permission}`, or is there twice.")]
@@ -39,6 +45,19 @@ pub enum HostError {
     /// The builder was used outside a Tokio runtime.
     #[error("A host needs a running Tokio runtime; build it inside one.")]
     NoRuntime,
+}
+
+impl HostError {
+    /// The stable code, to look up with `mpkg explain`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Data(_) => "MPKG-H01",
+            Self::UnknownPermission { .. } | Self::UnknownMethod { .. } | Self::MisplacedMethod { .. } => {
+                "MPKG-H08"
+            }
+            Self::Engine(_) | Self::Ticker(_) | Self::NoRuntime => "MPKG-H09",
+        }
+    }
 }
 
 /// Why a package was not installed. Nothing of it is kept.

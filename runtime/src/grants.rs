@@ -58,18 +58,22 @@ impl Host {
     /// If the decision cannot be recorded. Running instances have lost the permission even then.
     pub fn revoke(&self, user: &str, app_id: &str, permission: &str) -> Result<(), DataError> {
         let Some(app) = self.inner.data.installed(app_id)? else { return Ok(()) };
+        let revoked = self.inner.broker.revoke(user, &app, permission);
+        // Afterwards, and whether or not it is recorded: an app could subscribe anew in between.
         self.inner.local.revoked(&app.namespace(user), permission);
-        self.inner.broker.revoke(user, &app, permission)
+        revoked
     }
 
-    /// Forgets what was decided on a permission: the next use asks, in running instances too. False if nothing was
-    /// recorded.
+    /// Forgets what was decided on a permission: the next use asks, in running instances too, and what the app was to be
+    /// told under it is forgotten with it. False if nothing was recorded.
     ///
     /// # Errors
     /// If that cannot be recorded; it does not take effect then.
     pub fn forget(&self, user: &str, app_id: &str, permission: &str) -> Result<bool, DataError> {
         let Some(app) = self.inner.data.installed(app_id)? else { return Ok(false) };
-        self.inner.broker.forget(user, &app, permission)
+        let existed = self.inner.broker.forget(user, &app, permission)?;
+        self.inner.local.revoked(&app.namespace(user), permission);
+        Ok(existed)
     }
 
     /// What is recorded for a user and an app, by permission.

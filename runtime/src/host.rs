@@ -119,6 +119,9 @@ impl HostBuilder {
         let runtime = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
         let mut registry = Registry::default();
         for bridge in bridge::builtin(&self.policy).into_iter().chain(self.bridges) {
+            if let Some(method) = bridge.rates_nothing() {
+                return Err(HostError::UnknownMethod { method: method.to_owned() });
+            }
             registry.add(bridge).map_err(|error| match error {
                 RegisterError::UnknownPermission { permission } => {
                     HostError::UnknownPermission { permission }
@@ -128,6 +131,7 @@ impl HostBuilder {
                 }
             })?;
         }
+        self.policy.check_names(|method| registry.methods().any(|(name, _)| name == method))?;
         let data = Arc::new(Data::open(&self.folder)?);
         let tiers = Arc::new(Tiers::open(self.compiler, &self.policy, &data)?);
         sweep(&data, &tiers)?;

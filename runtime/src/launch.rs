@@ -249,7 +249,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
     let limits = app.limits;
     let covered = app.declared_memory.load(Ordering::Relaxed);
     let ledger = Ledger::new(limits.memory_bytes, seat.clone(), covered);
-    let local = inner.local.join(of, app, life.id, life.switch.clone(), ledger.clone());
+    let local = inner.local.join(of, app, life.id, life.switch.clone(), ledger.clone(), permissions.clone());
     Ok(Arc::new(Session {
         life: life.clone(),
         identity: Identity {
@@ -269,10 +269,10 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         optimized: app.optimized,
         suspend_hidden: inner.policy.suspend_hidden,
         grace: inner.policy.grace,
+        notifications: Outbox::new(inner.policy.notification_queue, ledger.clone()),
         ledger,
         seat,
         meter: Meter::new(limits.cpu_per_call, limits.cpu_per_second),
-        notifications: Outbox::new(inner.policy.notification_queue),
         local,
         log_rate: Rate::per_second(limits.log_lines_per_second),
         rates: Rates::new(inner.rates.clone()),

@@ -73,6 +73,6 @@ pub use provider::{
     StaticPermissions,
 };
 pub use publish::{PublishError, Published, Receiver};
-pub use settings::AppStorage;
+pub use settings::{AppStorage, WipeError};
 pub use snapshot::{HostSnapshot, InstanceSnapshot, RunningSnapshot};
 pub use stop::StopReason;

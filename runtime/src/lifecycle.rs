@@ -193,7 +193,8 @@ impl Instance {
                 "null" => Op::Delete { key },
                 text => Op::Set { key, value: text.to_owned() },
             };
-            session.data.kv_apply(&session.namespace(), &[], &[op], session.storage_quota, || true)
+            let running = || session.life.switch.reason().is_none();
+            session.data.kv_apply(&session.namespace(), &[], &[op], session.storage_quota, running)
         });
         if let Ok(Err(error)) = kept.await {
             tracing::warn!(app = %self.app_id(), %error, "the app's state is not kept");

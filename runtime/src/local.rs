@@ -1,7 +1,7 @@
 //! What the local bridges (`storage`, `files`, `events`, `timers`, `user.profile`) keep for a host and for an instance.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::HEXLOWER;
 use mpkg_manifest::ScopeValue;
@@ -9,12 +9,16 @@ use serde_json::value::RawValue;
 
 use crate::app::App;
 use crate::bridge::Profiles;
+use crate::broker::Permissions;
 use crate::budget::Ledger;
 use crate::data::{Data, DataError, Installed, Namespace};
-use crate::files::{FileError, FileStores, Folder};
-use crate::inbox::{Inboxes, Lane};
+use crate::files::{FileError, FileStores, Folder, Handle};
+use crate::inbox::{Inboxes, Lane, Listener};
 use crate::publish::{PublishError, Published};
 use crate::supervisor::KillSwitch;
+
+/// The permission under which apps are told events.
+const EVENTS: &str = "events";
 
 /// A host's part.
 pub(crate) struct Locals {
@@ -26,8 +30,15 @@ pub(crate) struct Locals {
 
 impl Locals {
     pub(crate) fn new(data: &Data, profiles: Option<Arc<Profiles>>) -> Result<Self, DataError> {
+        let inboxes = Arc::<Inboxes>::default();
+        let mailboxes = inboxes.clone();
+        data.on_asked_again(move |of, permission| {
+            if permission == EVENTS {
+                mailboxes.asked_again(of);
+            }
+        });
         Ok(Self {
-            inboxes: Arc::default(),
+            inboxes,
             files: Arc::new(FileStores::new(data.folder())),
             profiles,
             pseudonyms: data.secret("pseudonyms.key")?,
@@ -42,29 +53,38 @@ impl Locals {
         instance: u64,
         switch: Arc<KillSwitch>,
         ledger: Arc<Ledger>,
+        permissions: Arc<Permissions>,
     ) -> Local {
         let files_quota = app.declared.iter().find_map(|declared| match declared.scope {
             ScopeValue::QuotaBytes(bytes) if declared.name.as_str() == "files" => Some(bytes),
             _ => None,
         });
+        let pseudonym = pseudonym(&self.pseudonyms, &of);
+        let who = Listener { of, instance, switch: switch.clone(), ledger, permissions };
         Local {
-            pseudonym: pseudonym(&self.pseudonyms, &of),
+            pseudonym,
             profiles: self.profiles.clone(),
-            lane: self.inboxes.join(of, instance, switch.clone(), ledger),
+            lane: self.inboxes.join(who),
             inboxes: self.inboxes.clone(),
             published: AtomicU64::new(0),
             files_quota: files_quota.unwrap_or(0),
             stores: self.files.clone(),
-            folder: Mutex::new(None),
+            folder: Handle::default(),
             switch,
         }
     }
 
-    /// An app has lost a permission of one user.
+    /// An app has lost a permission of one user. To be called when that holds: who may still subscribe would do so again.
     pub(crate) fn revoked(&self, of: &Namespace, permission: &str) {
-        if permission == "events" {
+        if permission == EVENTS {
             self.inboxes.forget(of);
         }
+    }
+
+    /// Forgets one user of an app. Their instances have been stopped.
+    pub(crate) fn wiped(&self, of: &Namespace) -> std::io::Result<()> {
+        self.inboxes.forget(of);
+        self.files.remove_user(of)
     }
 
     /// Forgets an app that was removed, for all users. Its instances have been stopped.
@@ -97,8 +117,7 @@ pub(crate) struct Local {
     published: AtomicU64,
     pub(crate) files_quota: u64,
     stores: Arc<FileStores>,
-    /// Opened at first use; most apps never do.
-    folder: Mutex<Option<Arc<Folder>>>,
+    folder: Handle,
     switch: Arc<KillSwitch>,
 }
 
@@ -126,24 +145,16 @@ impl Local {
         self.inboxes.changed(self.lane.of(), Some(self.lane.instance()), None);
     }
 
-    /// The app's private folder. Blocks for as long as it takes to look through it, the first time.
+    /// The app's private folder. Blocks for as long as it takes to look through it, whoever uses it first.
     pub(crate) fn folder(&self) -> Result<Arc<Folder>, FileError> {
-        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock that `release` takes: nothing is opened after it.
-        if self.switch.reason().is_some() {
-            return Err(FileError::Gone);
-        }
-        if let Some(folder) = &*folder {
-            return Ok(folder.clone());
-        }
         let running = || self.switch.reason().is_none();
-        Ok(folder.insert(self.stores.open(self.lane.of(), running)?).clone())
+        self.folder.get(running, || self.stores.open(self.lane.of(), running))
     }
 
     /// Lets go of what an instance that has ended had, while somebody may still hold a handle of it: its folder, and
-    /// what waited for it, which its successor gets.
+    /// what waited for it, which its successor gets. A kill does this: it waits for no disk.
     pub(crate) fn release(&self) {
-        self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.folder.release();
         self.inboxes.leave(&self.lane);
     }
 }

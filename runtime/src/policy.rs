@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use mpkg_manifest::permission;
+
 use crate::bridge::NetworkPolicy;
+use crate::error::HostError;
 use crate::limits::Limits;
 
 /// One WebAssembly page.
@@ -46,7 +49,8 @@ pub struct Policy {
     pub grace: Duration,
     /// How long an app has to live after its launch to count as up, unless it answers a call before. Default 5 s.
     pub beacon: Duration,
-    /// Calls an instance may make per second, by method, over what a bridge sets for its own methods.
+    /// Calls an instance may make per second, by method, over what a bridge sets for its own methods. A host is not
+    /// built with a method that neither the vocabulary nor one of its bridges has.
     pub rates: BTreeMap<String, NonZeroU32>,
     /// Notifications kept for a slow receiver before the oldest are dropped and counted. Default 256.
     pub notification_queue: usize,
@@ -55,8 +59,26 @@ pub struct Policy {
     pub prompt_timeout: Duration,
     /// Which requests apps may make on the network, and how much of it they may take.
     pub network: NetworkPolicy,
-    /// Permissions this host never gives, whatever the user says.
+    /// Permissions this host never gives, whatever the user says. A host is not built with one that does not exist.
     pub denied_permissions: Vec<String>,
+}
+
+impl Policy {
+    /// Refuses names that mean nothing, which would deny and limit nothing. `provided` tells which methods there are.
+    pub(crate) fn check_names(&self, provided: impl Fn(&str) -> bool) -> Result<(), HostError> {
+        for permission in &self.denied_permissions {
+            if permission::interface_for(permission).is_none() {
+                return Err(HostError::UnknownPermission { permission: permission.clone() });
+            }
+        }
+        for method in self.rates.keys() {
+            // One policy may be for several hosts: what the vocabulary has is no mistake.
+            if permission::method(method).is_none() && !provided(method) {
+                return Err(HostError::UnknownMethod { method: method.clone() });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for Policy {

@@ -14,7 +14,8 @@ const TOPIC: usize = 128;
 /// An event that was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// Its id, the same for every app: a number that grows from event to event of this host's run.
+    /// Its id, the same for every app and unlike that of any other event, of earlier runs of the host too. It tells events
+    /// apart, and nothing of their order.
     pub id: String,
     /// How many subscribers it was queued for.
     pub receivers: usize,
@@ -109,8 +110,9 @@ impl Host {
     /// Publishes an event to every app that subscribed to `topic`, of one user or of all.
     ///
     /// It is told at least once: an instance that is busy gets it when it is free; one that ended, other than by a
-    /// kill, left its subscriptions and events to the next instance of the same app and user. An app can tell a second
-    /// time by the event's id. What waits is lost with the host.
+    /// kill, left its subscriptions and events to the next instance of the same app and user, within a bound for all that
+    /// is left so. An app can tell a second time by the event's id. What waits is lost with the host. Apps that have lost
+    /// the permission `events` are told nothing, and forgotten.
     ///
     /// # Errors
     /// [`PublishError`]. The queue of one app and user holds 256 events and 1 MiB; it is the only thing that can be

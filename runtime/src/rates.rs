@@ -21,6 +21,7 @@ pub(crate) const BUILTIN: &[(&str, u32)] = &[
     ("events.subscribe", 100),
     ("events.unsubscribe", 100),
     ("network.fetch", 50),
+    ("network.open", 50),
     ("notifications.show", 10),
 ];
 

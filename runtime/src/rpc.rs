@@ -167,11 +167,6 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// Whether the fleet's orders are the reason.
-    pub(crate) fn is_orders(self) -> bool {
-        matches!(self, Self::Killed | Self::Stale)
-    }
-
     fn phrase(self) -> &'static str {
         match self {
             Self::NotDeclared => "is not declared in the app's manifest",

@@ -49,6 +49,20 @@ pub const RULES: &[Rule] = &[
         fix: "Nothing on the host: it keeps what it has. Look at what the registry serves.",
     },
     Rule {
+        code: "MPKG-H08",
+        title: "Names in a host's settings mean something",
+        attack: "A permission that is denied under a wrong name is not denied, and a rate for a method that is not there \
+                 holds nobody up: nobody would notice.",
+        fix: "Look at the spelling. Permissions are those of the vocabulary and `host.<name>`; methods are those of the \
+              vocabulary and of the host's own bridges, each under its permission and once.",
+    },
+    Rule {
+        code: "MPKG-H09",
+        title: "A host finds what it runs on",
+        attack: "A host without the thread that supervises its guests could stop none of them.",
+        fix: "Build the host inside a Tokio runtime. Else the message tells what the system did not give.",
+    },
+    Rule {
         code: "MPKG-H10",
         title: "The app is installed",
         attack: "Only verified packages run.",

@@ -75,7 +75,7 @@ impl StdoutStream for LogStream {
 impl AsyncWrite for LogStream {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         for line in String::from_utf8_lossy(bytes).lines().filter(|line| !line.is_empty()) {
-            self.session.log(self.level, line.to_owned());
+            self.session.log(self.level, line);
         }
         Poll::Ready(Ok(bytes.len()))
     }

@@ -338,6 +338,59 @@ async fn a_fixed_allow_is_told_once() {
     assert_eq!(host.grants("ann", APP).unwrap(), []);
 }
 
+/// The audit's last word is what holds, also where nobody was asked.
+#[tokio::test]
+async fn a_fixed_allow_is_told_again_after_another_decision() {
+    let host = host_with(|b| b.bridge(checkout()).permissions(StaticPermissions::allow_all()));
+    let app = host.run(&Package::with(&["cart.write"])).await;
+    assert_eq!(call(&app).await, Ok(()));
+    host.revoke("ann", APP, "cart.write").unwrap();
+    assert!(host.forget("ann", APP, "cart.write").unwrap());
+    assert_eq!(call(&app).await, Ok(()));
+    let fixed = (AuditOutcome::AllowedOnce, Decider::Fixed);
+    let by_host = [(denied(Denial::Revoked), Decider::Host), (AuditOutcome::AskAgain, Decider::Host)];
+    assert_eq!(audit(&host), [fixed, by_host[0], by_host[1], fixed]);
+    // Without a record to forget, too.
+    assert!(!host.forget("ann", APP, "cart.write").unwrap());
+    assert_eq!(call(&app).await, Ok(()));
+    assert_eq!(audit(&host).last(), Some(&fixed));
+}
+
+#[tokio::test]
+async fn a_permission_for_use_is_off_while_the_app_is_hidden() {
+    let provider = PromptPermissions::new(|_| async { Decision::AllowWhileInUse });
+    let policy = Policy { suspend_hidden: false, ..Policy::default() };
+    let host = host_with(|b| b.bridge(checkout()).policy(policy).permissions(provider));
+    let app = host.run(&Package::with(&["cart.write"])).await;
+    assert_eq!(call(&app).await, Ok(()), "a launched app is in use");
+    for _ in 0..2 {
+        app.hide().await.unwrap();
+        assert_eq!(call(&app).await, Err("not_in_use".into()));
+        assert_eq!(app.permissions(), [""; 0]);
+        app.show().await.unwrap();
+        assert_eq!(call(&app).await, Ok(()));
+    }
+    assert_eq!(host.grants("ann", APP).unwrap()[0].decision, GrantDecision::WhileInUse);
+}
+
+/// A launch has read what is recorded when it asks for something else.
+#[tokio::test]
+async fn a_revocation_reaches_a_launch_that_is_under_way() {
+    let a = asking(Decision::AllowOnce, Policy::default());
+    a.host.install(Package::with(&["cart.write", "storage"]).required().signed()).await.unwrap();
+    assert!(a.host.grant("ann", APP, "cart.write").unwrap());
+    let launching = tokio::spawn({
+        let host = a.host.host.clone();
+        async move { host.launch(APP, "ann").await }
+    });
+    a.open.acquire().await.unwrap().forget();
+    a.host.revoke("ann", APP, "cart.write").unwrap();
+    a.answer.notify_one();
+    let app = launching.await.unwrap().unwrap();
+    assert_eq!(app.permissions(), ["storage"]);
+    assert_eq!(call(&app).await, Err("revoked".into()));
+}
+
 #[tokio::test]
 async fn a_call_that_was_authorized_is_finished_after_a_revocation() {
     let (parked, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -4,12 +4,15 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::listener::{CRASH, Probe, package};
-use common::{APP, TestHost, call, host_with};
+use common::{APP, TestHost, builder, call, host_with};
 use miniapp_runtime::rpc::code;
-use miniapp_runtime::{Bridge, Instance, Limits, Policy, PublishError, StaticPermissions};
+use miniapp_runtime::{
+    Bridge, Decision, Instance, Limits, Policy, PromptPermissions, PublishError, StaticPermissions,
+};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -29,7 +32,7 @@ fn data(heard: &[Value]) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn events_arrive_in_order_with_growing_ids() {
+async fn events_arrive_in_order_and_each_has_an_id() {
     let probe = Probe::default();
     let host = host(&probe);
     let app = subscribed(&host, "ann").await;
@@ -40,11 +43,22 @@ async fn events_arrive_in_order_with_growing_ids() {
     assert_eq!(host.publish(None, "weather", &0).unwrap().receivers, 0);
     let heard = probe.wait(20).await;
     assert_eq!(data(&heard), (0..20).map(|n| json!(n)).collect::<Vec<_>>());
-    let ids: Vec<u64> = heard.iter().map(|m| m["id"].as_str().unwrap().parse().unwrap()).collect();
-    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    let ids: BTreeSet<_> = heard.iter().map(|m| m["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 20, "{ids:?}");
     assert!(heard.iter().all(|m| m["topic"] == "orders" && m["redelivered"] == false));
     call(&app, "1events.unsubscribe", json!({ "topic": "orders" })).await.unwrap();
     assert_eq!(host.publish(None, "orders", &0).unwrap().receivers, 0);
+}
+
+/// An app may remember what it has taken, in its storage, for longer than its host runs.
+#[tokio::test]
+async fn no_event_has_the_id_of_one_of_an_earlier_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ids = BTreeSet::new();
+    for _run in 0..3 {
+        let host = builder(folder.path()).build().unwrap();
+        assert!(ids.insert(host.publish(None, "orders", &1).unwrap().id), "{ids:?}");
+    }
 }
 
 /// Four times, with pauses; then it makes room for the next one.
@@ -233,6 +247,38 @@ async fn a_kill_a_revocation_and_an_uninstallation_forget() {
         assert_eq!(data(&probe.wait(heard + 1).await)[heard], json!("new"), "{how}");
         next.kill("test");
         next.stopped().await;
+    }
+}
+
+/// However the permission went, what was asked for under it is no reason to refuse an event.
+#[tokio::test]
+async fn who_lost_the_permission_is_told_nothing_and_fills_up_nowhere() {
+    for way in ["forgotten", "forgotten when nobody runs", "an update asks for more"] {
+        let probe = Probe::default();
+        let always = PromptPermissions::new(|_| async { Decision::AllowAlways });
+        let host = host_with(|b| b.bridge(probe.bridge()).permissions(always));
+        let app = subscribed(&host, "ann").await;
+        assert_eq!(host.publish(None, "orders", &0).unwrap().receivers, 1, "{way}");
+        let unload = async || {
+            app.unload().await;
+            app.stopped().await;
+        };
+        match way {
+            "forgotten" => assert!(host.forget("ann", APP, "events").unwrap()),
+            "forgotten when nobody runs" => {
+                unload().await;
+                assert_eq!(host.publish(None, "orders", &0).unwrap().receivers, 1, "it stands");
+                assert!(host.forget("ann", APP, "events").unwrap());
+            }
+            _ => {
+                unload().await;
+                let more = package(&["events", "storage", "timers", "user.profile"]);
+                host.install(common::Package { code: 2, ..more }.signed()).await.unwrap();
+            }
+        }
+        for _ in 0..300 {
+            assert_eq!(host.publish(None, "orders", &0).unwrap().receivers, 0, "{way}");
+        }
     }
 }
 

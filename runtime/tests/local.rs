@@ -60,9 +60,36 @@ async fn a_transaction_is_refused_by_type_by_condition_and_by_quota() {
     }
     let bomb: Vec<_> = (0..257).map(|_| set("a", json!(1))).collect();
     assert_eq!(refusal(&app, "0storage.transaction", json!({ "ops": bomb })).await.code, code::TOO_LARGE);
+    let long = transaction(json!([]), json!([{ "key": "b", "equals": "x".repeat(256 * 1024) }]));
+    assert_eq!(
+        refusal(&app, "0storage.transaction", long).await.code,
+        code::TOO_LARGE,
+        "no value is as long"
+    );
     assert_eq!(call(&app, "0storage.list", json!({})).await.unwrap()["keys"], json!(["b"]));
     assert_eq!(call(&app, "0storage.clear", json!({})).await, Ok(json!({ "keys": 1 })));
     assert_eq!(call(&app, "0storage.usage", json!({})).await.unwrap()["used_bytes"], 0);
+}
+
+/// Comparing is work that no kill interrupts: what is given and what is stored count together.
+#[tokio::test]
+async fn conditions_compare_so_much_and_no_more() {
+    let host = host();
+    let mpkg = json!({ "storage": { "quota_bytes": 4 << 20 } });
+    let app = host.run(&Package { mpkg, ..Package::with(&["storage"]) }).await;
+    let value = "x".repeat(200_000);
+    let keys = ["a", "b", "c"];
+    for key in keys {
+        call(&app, "0storage.set", json!({ "key": key, "value": value })).await.unwrap();
+    }
+    let suppose = |keys: &[&str]| {
+        let conditions: Vec<_> = keys.iter().map(|key| json!({ "key": key, "equals": value })).collect();
+        json!({ "ops": [], "if": conditions })
+    };
+    assert_eq!(call(&app, "0storage.transaction", suppose(&keys[..2])).await, Ok(json!({})));
+    let refused = refusal(&app, "0storage.transaction", suppose(&keys)).await;
+    assert_eq!(refused.code, code::TOO_LARGE);
+    assert_eq!(refused.data.unwrap()["limit"], 1 << 20);
 }
 
 #[tokio::test]

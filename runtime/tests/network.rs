@@ -7,14 +7,19 @@ mod net;
 
 use std::time::Duration;
 
+use common::fleet::Registry;
 use common::{APP, Package, TestHost, call, host_with};
 use data_encoding::BASE64;
 use miniapp_runtime::rpc::code;
+use miniapp_runtime::updates::Device;
 use miniapp_runtime::{
-    CallError, Instance, Lookup, NetworkPolicy, Policy, Resolve, ResolveFuture, Resolver, StaticPermissions,
+    CallError, Decision, Instance, Lookup, NetworkPolicy, Policy, PromptPermissions, Resolve, ResolveFuture,
+    Resolver, StaticPermissions,
 };
+use mpkg_fleet::{KillId, KillScope, Level};
 use net::{Names, PATIENCE, Reply, Server};
 use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
 
 fn host(network: NetworkPolicy) -> TestHost {
     let policy = Policy { network, ..Policy::default() };
@@ -118,6 +123,27 @@ async fn params_that_do_not_fit_are_told_apart() {
     assert_eq!(call(&app, "0network.read", json!({ "stream": 1 })).await, Err(code::INVALID_PARAMS));
     assert_eq!(call(&app, "0network.read", json!({})).await, Err(code::INVALID_PARAMS));
     assert_eq!(call(&app, "0network.close", json!({ "stream": 1 })).await, Ok(json!({ "existed": false })));
+}
+
+/// Each is a socket, whether an app asks for the whole answer or reads it piece by piece.
+#[tokio::test]
+async fn opening_is_held_to_a_rate_as_fetching_is() {
+    let host = host(NetworkPolicy::default());
+    let app = host.run(&package()).await;
+    for name in ["0network.fetch", "0network.open"] {
+        let refused = json!({ "url": "https://elsewhere.example/" });
+        let mut calls = 0;
+        let held = loop {
+            calls += 1;
+            assert!(calls < 100_000, "{name} has no rate");
+            match method(&app, name, refused.clone()).await.unwrap_err() {
+                (code::REFUSED, _) => {}
+                held => break held,
+            }
+        };
+        assert_eq!((held.0, held.1["limit"].as_str()), (code::BUSY, Some("rate")), "{name}");
+        assert!(calls > 50, "{name}: {calls}");
+    }
 }
 
 #[tokio::test]
@@ -488,6 +514,173 @@ async fn a_permission_that_is_taken_back_ends_what_is_under_way() {
     host.revoke("ann", APP, "network").unwrap();
     let error = tokio::time::timeout(PATIENCE, fetching).await.unwrap().unwrap().unwrap_err();
     assert_eq!(error.into_rpc().data, Some(json!({ "permission": "network", "reason": "revoked" })));
+    server.closed().await;
+}
+
+/// A server that says nothing.
+async fn silent() -> Server {
+    Server::plain(|seen| match seen.path() {
+        "/body" => Reply::Hang(head("Content-Length: 5\r\n")),
+        _ => Reply::Hang(Vec::new()),
+    })
+    .await
+}
+
+async fn denied(parked: tokio::task::JoinHandle<Result<Value, CallError>>, reason: &str) {
+    let error = tokio::time::timeout(PATIENCE, parked).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.into_rpc().data, Some(json!({ "permission": "network", "reason": reason })));
+}
+
+/// The ways to lose a permission, and to get it back.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Revoked,
+    Forgotten,
+    Killed,
+}
+
+struct Taking<'h> {
+    host: &'h TestHost,
+    way: Way,
+    registry: Registry,
+    kill: Option<KillId>,
+}
+
+impl Taking<'_> {
+    fn take(&mut self) {
+        match self.way {
+            Way::Revoked => self.host.revoke("ann", APP, "network").unwrap(),
+            Way::Forgotten => drop(self.host.forget("ann", APP, "network").unwrap()),
+            Way::Killed => {
+                let network = |scope: &mut KillScope| scope.permission = Some("network".parse().unwrap());
+                self.kill = Some(self.registry.kill(Level::Revoke, network));
+                self.host.obey(&self.registry.orders());
+            }
+        }
+    }
+
+    fn give_back(&mut self) {
+        match self.kill.take() {
+            Some(kill) => {
+                self.registry.lift(kill);
+                self.host.obey(&self.registry.orders());
+            }
+            None => assert!(self.host.grant("ann", APP, "network").unwrap()),
+        }
+    }
+}
+
+/// Nothing is waited for: no byte of the server's, no reader, no deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permission_that_is_lost_takes_its_sockets_with_it() {
+    let server = silent().await;
+    let url = |path: &str| json!({ "url": format!("http://a.example.com:{}/{path}", server.port) });
+    for (way, reason) in [(Way::Revoked, "revoked"), (Way::Forgotten, "revoked"), (Way::Killed, "killed")] {
+        // One place for the whole host: the next step begins only if the last one gave it back.
+        let host = host(NetworkPolicy { requests: 1, ..policy(&[&server]) });
+        let app = host.run(&package()).await;
+        let mut taking = Taking { host: &host, way, registry: Registry::default(), kill: None };
+        open_when_free(&app, url("body")).await;
+        server.arrived().await;
+        taking.take();
+        server.closed().await;
+        taking.give_back();
+
+        for (name, path) in
+            [("0network.fetch", "head"), ("0network.fetch", "body"), ("0network.open", "head")]
+        {
+            wait_for_a_place(&app, &url("body"), &server).await;
+            let parked = start(&app, name, url(path));
+            server.arrived().await;
+            taking.take();
+            denied(parked, reason).await;
+            server.closed().await;
+            taking.give_back();
+        }
+
+        let opened = open_when_free(&app, url("body")).await;
+        server.arrived().await;
+        let reading = start(&app, "0network.read", json!({ "stream": opened["stream"] }));
+        // The message is charged once the guest is inside.
+        while app.metrics().memory_bytes.is_multiple_of(65536) {
+            tokio::task::yield_now().await;
+        }
+        taking.take();
+        denied(reading, reason).await;
+        server.closed().await;
+    }
+}
+
+/// A stream gives its place back after its socket: opens one when that is done, and closes it again.
+async fn wait_for_a_place(app: &Instance, params: &Value, server: &Server) {
+    let opened = open_when_free(app, params.clone()).await;
+    server.arrived().await;
+    call(app, "0network.close", json!({ "stream": opened["stream"] })).await.unwrap();
+    server.closed().await;
+}
+
+/// An answer to a question that was put under a permission is of no use to who has lost it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_name_sends_nothing_for_a_permission_that_is_lost() {
+    struct Slow(mpsc::UnboundedSender<oneshot::Sender<()>>);
+    impl Resolve for Slow {
+        fn resolve(&self, lookup: Lookup) -> ResolveFuture {
+            let (go_on, answer) = oneshot::channel();
+            let _ = self.0.send(go_on);
+            Box::pin(async move {
+                let _ = answer.await;
+                drop(lookup);
+                Ok(vec!["127.0.0.1".parse().unwrap()])
+            })
+        }
+    }
+    let server = Server::plain(|_| Reply::ok("x")).await;
+    let (asked, mut waiting) = mpsc::unbounded_channel();
+    let resolver = Resolver::new(Slow(asked));
+    let host = host(NetworkPolicy { resolver, ..policy(&[&server]) });
+    let app = host.run(&package()).await;
+    for name in ["0network.fetch", "0network.open"] {
+        let parked = start(&app, name, json!({ "url": http(&server) }));
+        let go_on = waiting.recv().await.unwrap();
+        host.revoke("ann", APP, "network").unwrap();
+        // Nobody may be left to hear it.
+        let _ = go_on.send(());
+        denied(parked, "revoked").await;
+        host.grant("ann", APP, "network").unwrap();
+    }
+    assert!(server.seen().is_empty(), "it was sent");
+    assert_eq!(app.metrics().network_sent, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_that_runs_out_closes_its_streams() {
+    let server = silent().await;
+    let policy = Policy { network: policy(&[&server]), ..Policy::default() };
+    let short = Decision::AllowFor(Duration::from_millis(500));
+    let host =
+        host_with(|b| b.policy(policy).permissions(PromptPermissions::new(move |_| async move { short })));
+    let app = host.run(&package()).await;
+    let url = json!({ "url": format!("http://a.example.com:{}/body", server.port) });
+    // On a busy machine it may have run out before the answer was there.
+    while method(&app, "0network.open", url.clone()).await.is_err() {}
+    server.closed().await;
+}
+
+/// Hidden, an app may not read; what it had opened is there when it is shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_waits_while_its_app_is_hidden() {
+    let server = silent().await;
+    let policy = Policy { network: policy(&[&server]), suspend_hidden: false, ..Policy::default() };
+    let in_use = PromptPermissions::new(|_| async { Decision::AllowWhileInUse });
+    let host = host_with(|b| b.policy(policy).permissions(in_use));
+    let app = host.run(&package()).await;
+    let url = json!({ "url": format!("http://a.example.com:{}/body", server.port) });
+    let stream = json!({ "stream": method(&app, "0network.open", url).await.unwrap()["stream"] });
+    app.hide().await.unwrap();
+    let (_, data) = method(&app, "0network.read", stream.clone()).await.unwrap_err();
+    assert_eq!(data["reason"], "not_in_use");
+    app.show().await.unwrap();
+    assert_eq!(call(&app, "0network.close", stream).await, Ok(json!({ "existed": true })));
     server.closed().await;
 }
 

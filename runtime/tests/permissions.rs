@@ -256,3 +256,42 @@ async fn bridges_that_are_put_together_wrongly_are_refused() {
     assert!(build(method("cart.read", "cart.checkout")).unwrap_err().contains("`cart.checkout`"));
     assert!(build(method("host.cart", "cart.checkout")).is_err());
 }
+
+/// A typo would deny nothing, and limit nothing.
+#[tokio::test]
+async fn names_that_mean_nothing_build_no_host() {
+    let build = |bridge: Bridge, policy: Policy| {
+        let folder = tempfile::tempdir().unwrap();
+        builder(folder.path()).bridge(bridge).policy(policy).build().map(drop).map_err(|error| error.code())
+    };
+    let loyalty = || counting("host.loyalty", "loyalty.points").0;
+    let denying = |name: &str| Policy { denied_permissions: vec![name.into()], ..Policy::default() };
+    for (name, known) in [
+        ("cart.write", true),
+        ("host.wallet", true),
+        ("log", true),
+        ("cart.wirte", false),
+        ("wallet", false),
+        ("host.cart", false),
+        ("", false),
+    ] {
+        let expected = if known { Ok(()) } else { Err("MPKG-H08") };
+        assert_eq!(build(loyalty(), denying(name)), expected, "{name}");
+    }
+    let one = std::num::NonZeroU32::MIN;
+    for (name, known) in [
+        ("storage.set", true),
+        // No bridge has it, and it is spelled as one would.
+        ("cart.checkout", true),
+        ("loyalty.points", true),
+        ("loyalty.pionts", false),
+        ("storage", false),
+        ("storage.put", false),
+    ] {
+        let expected = if known { Ok(()) } else { Err("MPKG-H08") };
+        let policy = Policy { rates: [(name.to_owned(), one)].into(), ..Policy::default() };
+        assert_eq!(build(loyalty(), policy), expected, "{name}");
+    }
+    assert_eq!(build(loyalty().rate("loyalty.points", one), Policy::default()), Ok(()));
+    assert_eq!(build(loyalty().rate("loyalty.pionts", one), Policy::default()), Err("MPKG-H08"));
+}

@@ -45,7 +45,8 @@ pub(super) fn bridge() -> Bridge {
                 Ok(()) => Ok(Published { id }),
                 Err(QueueFull) => Err(RpcError::new(
                     code::BUSY,
-                    "The host has not read this app's earlier events yet; publish this one again later.",
+                    "The host has not read this app's earlier events yet, or the app has no memory for another; publish \
+                     this one again later.",
                 )),
             }
         })

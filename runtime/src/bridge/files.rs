@@ -87,10 +87,10 @@ fn refused(error: FileError) -> RpcError {
     match error {
         FileError::BadPath { .. } => RpcError::invalid_params(message),
         FileError::Missing { .. } | FileError::Clash { .. } => RpcError::new(code::REFUSED, message),
-        FileError::Quota { used, quota, .. } | FileError::TooMany { used, quota } => {
-            RpcError::new(code::QUOTA_EXCEEDED, message)
-                .with_data(json!({ "used_bytes": used, "quota_bytes": quota }))
-        }
+        FileError::Quota { used, quota, .. }
+        | FileError::TooMany { used, quota }
+        | FileError::TooManyFolders { used, quota, .. } => RpcError::new(code::QUOTA_EXCEEDED, message)
+            .with_data(json!({ "used_bytes": used, "quota_bytes": quota })),
         FileError::Gone => RpcError::new(code::CANCELLED, "The app is being stopped."),
         FileError::Io(error) => {
             tracing::error!(%error, "an app's folder failed");

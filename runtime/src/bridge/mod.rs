@@ -135,7 +135,7 @@ impl Bridge {
         )
     }
 
-    /// Lets an instance call `method` so many times a second and no more: it is answered
+    /// Lets an instance call `method`, which is one of this bridge, so many times a second and no more: it is answered
     /// [`BUSY`](crate::rpc::code::BUSY) then. A host's [`Policy::rates`](crate::Policy::rates) outranks this.
     #[must_use]
     pub fn rate(mut self, method: impl Into<String>, per_second: NonZeroU32) -> Self {
@@ -159,6 +159,11 @@ impl Bridge {
     /// A method that was added twice or does not belong under this permission.
     pub(crate) fn misplaced(&self) -> Option<&str> {
         self.misplaced.as_deref()
+    }
+
+    /// A method that a rate was set for and that was never added: its rate would hold for nothing.
+    pub(crate) fn rates_nothing(&self) -> Option<&str> {
+        self.rates.keys().find(|method| !self.methods.contains_key(*method)).map(String::as_str)
     }
 
     pub(crate) fn into_methods(self) -> impl Iterator<Item = (String, Arc<Handler>, Option<NonZeroU32>)> {

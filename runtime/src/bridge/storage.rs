@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::params::{Deleted, Done, Nothing, Prefix};
 use super::{Bridge, Caller, blocking};
-use crate::data::{Condition, KEYS, Op, StoreRefusal, StoreWriteError, Usage};
+use crate::data::{COMPARED, Condition, KEYS, Op, StoreRefusal, StoreWriteError, Usage};
 use crate::inbox::WATCHES;
 use crate::rpc::{RpcError, code};
 
@@ -145,6 +145,9 @@ impl TryFrom<Wanted> for Condition {
     fn try_from(Wanted { key, equals, absent }: Wanted) -> Result<Self, RpcError> {
         check_key(&key)?;
         match (equals, absent) {
+            (Some(value), false) if value.get().len() > VALUE => {
+                Err(RpcError::too_large("`equals`", value.get().len(), VALUE))
+            }
             (Some(value), false) => Ok(Self::Equals { key, value: value.get().to_owned() }),
             (None, true) => Ok(Self::Absent { key }),
             _ => Err(RpcError::invalid_params("A condition has either `equals` or `absent: true`.")),
@@ -184,6 +187,9 @@ fn refused(refusal: StoreRefusal) -> RpcError {
             format!("`{}` is not as the transaction supposes; nothing was changed.", key.escape_debug()),
         )
         .with_data(json!({ "key": key })),
+        StoreRefusal::Compared { bytes } => {
+            RpcError::too_large("What the conditions compare", bytes, COMPARED)
+        }
         StoreRefusal::Gone => RpcError::new(code::CANCELLED, "The app is being stopped."),
     }
 }
@@ -223,7 +229,9 @@ pub(super) fn bridge() -> Bridge {
         })
         .method("storage.clear", |caller, _: Nothing| async move {
             on_disk(&caller, |c| {
-                let keys = c.session.data.kv_clear(c.session.local.namespace())?;
+                let running = || c.session.life.switch.reason().is_none();
+                let keys = c.session.data.kv_clear(c.session.local.namespace(), running)?;
+                let keys = keys.ok_or(StoreRefusal::Gone)?;
                 c.session.local.cleared();
                 Ok(Cleared { keys })
             })

@@ -1,4 +1,4 @@
-//! Where decisions are made and recorded: one for a host, shared by its instances.
+//! Where questions are put and answers recorded: one for a host, shared by its instances.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -9,19 +9,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
-use mpkg_manifest::{Language, Manifest, PermissionSet, ScopeValue, permission};
+use mpkg_manifest::{Language, ScopeValue, permission};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Declared;
 use super::clock::Clock;
+use super::fleet::Subject;
 use super::live::Live;
-use super::standing::{Permissions, Standing, Subject, Term, recorded};
-use crate::data::{
-    AuditOutcome, AuditRecord, Data, DataError, Decider, Installed, Namespace, Records, StoredDecision,
-    StoredGrant,
-};
+use super::standing::{Permissions, Standing, Term, recorded};
+use super::written::{standing, write};
+use crate::data::{AuditOutcome, AuditRecord, Data, DataError, Decider, Namespace, StoredGrant};
 use crate::policy::Policy;
 use crate::provider::{Decision, PermissionProvider, PermissionRequest};
 use crate::rpc::Denial;
@@ -40,12 +39,12 @@ pub(crate) struct Settings {
 }
 
 pub(crate) struct Broker {
-    settings: Settings,
-    clock: Arc<Clock>,
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<Clock>,
     /// Held while a decision is recorded and applied, so that records and running instances see the same order.
     /// Never held across an await.
-    changing: Mutex<()>,
-    live: Arc<Live>,
+    pub(super) changing: Mutex<()>,
+    pub(super) live: Arc<Live>,
     open: Mutex<HashMap<Key, Question>>,
     /// Fixed allows that are in the audit since this host runs.
     fixed: Mutex<HashSet<Key>>,
@@ -62,7 +61,7 @@ pub(super) struct Asked {
 
 /// Uses that share one question: of one user, app, release and permission.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
+pub(super) struct Key {
     of: Namespace,
     release_seq: u64,
     permission: String,
@@ -75,6 +74,16 @@ struct Question {
 }
 
 type AnswerFuture = Pin<Box<dyn Future<Output = Option<Standing>> + Send>>;
+
+impl Key {
+    pub(super) fn is_of(&self, of: &Namespace) -> bool {
+        self.of == *of
+    }
+
+    pub(super) fn is_about(&self, of: &Namespace, permission: &str) -> bool {
+        self.is_of(of) && self.permission == permission
+    }
+}
 
 const UNANSWERED: Standing = Standing::Refused { denial: Denial::NotGranted, by: Decider::Prompt };
 
@@ -237,7 +246,7 @@ impl Broker {
             Ok((standing, recorded)) => {
                 if recorded {
                     self.live.apply(&of, asked.declared.name(), standing, &scope);
-                } else if by == Decider::Fixed && standing == Standing::Allowed(Term::Launch) {
+                } else if by == Decider::Fixed && decision == Some(Decision::AllowOnce) {
                     let mut fixed = lock(&self.fixed);
                     if fixed.len() >= FIXED {
                         fixed.clear();
@@ -313,15 +322,21 @@ impl Broker {
         self.settings.runtime.spawn_blocking(move || work(&broker, &about)).await.ok()
     }
 
-    /// Closes the questions about a permission: something else was decided.
-    fn overrule(&self, of: &Namespace, permission: &str) {
+    /// Closes questions: something else was decided.
+    pub(super) fn overrule(&self, meant: impl Fn(&Key) -> bool) {
         lock(&self.open).retain(|key, question| {
-            let meant = key.of == *of && key.permission == permission;
+            let meant = meant(key);
             if meant {
                 question.overruled.cancel();
             }
             !meant
         });
+    }
+
+    /// Fixed allows are to be recorded anew, where the audit tells of another decision since: or its last word would be that
+    /// decision, while the app has the permission.
+    pub(super) fn unfix(&self, meant: impl Fn(&Key) -> bool) {
+        lock(&self.fixed).retain(|key| !meant(key));
     }
 
     /// Brings the newest orders to every instance, without waiting for anything; returns whose which permissions are taken
@@ -330,145 +345,12 @@ impl Broker {
         self.live.obey()
     }
 
-    /// See [`Host::grant`](crate::Host::grant).
-    pub(crate) fn grant(&self, user: &str, app_id: &str, permission: &str) -> Result<bool, DataError> {
-        let _changing = lock(&self.changing);
-        let unix_ms = self.clock.now_ms();
-        let granted = self.settings.data.change(|records| {
-            let Some(app) = records.installed(app_id)? else { return Ok(None) };
-            let manifest: Manifest = serde_json::from_str(&app.manifest)?;
-            let declared = crate::app::declared(&manifest);
-            let Some(wanted) = declared.iter().find(|d| d.name() == permission) else { return Ok(None) };
-            let (of, scope) = (app.namespace(user), wanted.scope_set());
-            let grant = StoredGrant { decision: StoredDecision::Allow, scope: scope.clone(), unix_ms };
-            records.set_grant(&of, permission, &grant)?;
-            let audit = app.audit(user, permission, wanted.scope.clone());
-            records.audit(AuditRecord {
-                outcome: AuditOutcome::AllowedAlways,
-                by: Decider::Host,
-                ..audit
-            })?;
-            Ok(Some((of, scope)))
-        })?;
-        let Some((of, scope)) = granted else { return Ok(false) };
-        self.live.apply(&of, permission, Standing::Allowed(Term::Always), &scope);
-        self.overrule(&of, permission);
-        Ok(true)
-    }
-
-    /// See [`Host::revoke`](crate::Host::revoke).
-    pub(crate) fn revoke(&self, user: &str, app: &Installed, permission: &str) -> Result<(), DataError> {
-        let (of, nothing) = (app.namespace(user), PermissionSet::default());
-        let revoked = Standing::Refused { denial: Denial::Revoked, by: Decider::Host };
-        // At once, and not when the disk is done with somebody else's decision; and once more in its turn, after it.
-        self.live.apply(&of, permission, revoked, &nothing);
-        let _changing = lock(&self.changing);
-        self.live.apply(&of, permission, revoked, &nothing);
-        self.overrule(&of, permission);
-        let grant =
-            StoredGrant { decision: StoredDecision::Revoked, scope: nothing, unix_ms: self.clock.now_ms() };
-        self.settings.data.change(|records| {
-            // Uninstalled meanwhile: nothing of it may stay.
-            if records.installed(&app.app_id)?.is_none_or(|now| now.publisher != app.publisher) {
-                return Ok(());
-            }
-            records.set_grant(&of, permission, &grant)?;
-            let outcome = AuditOutcome::Denied { reason: Denial::Revoked };
-            let audit = app.audit(user, permission, ScopeValue::None);
-            records.audit(AuditRecord { outcome, by: Decider::Host, ..audit })
-        })
-    }
-
-    /// See [`Host::forget`](crate::Host::forget).
-    pub(crate) fn forget(&self, user: &str, app: &Installed, permission: &str) -> Result<bool, DataError> {
-        let _changing = lock(&self.changing);
-        let of = app.namespace(user);
-        let existed = self.settings.data.change(|records| {
-            let existed = records.remove_grant(&of, permission)?;
-            if existed {
-                records.audit(app.audit(user, permission, ScopeValue::None))?;
-            }
-            Ok(existed)
-        })?;
-        self.live.apply(&of, permission, Standing::Open { expired: false }, &PermissionSet::default());
-        self.overrule(&of, permission);
-        Ok(existed)
-    }
-
     #[cfg(test)]
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }
 }
 
-/// How a permission stands after that decision. No answer is none.
-fn standing(decision: Option<Decision>, by: Decider, now: u64) -> Standing {
-    match decision {
-        Some(Decision::AllowOnce) => Standing::Allowed(Term::Launch),
-        Some(Decision::AllowWhileInUse) => Standing::Allowed(Term::InUse),
-        Some(Decision::AllowAlways) => Standing::Allowed(Term::Always),
-        Some(Decision::AllowFor(time)) => {
-            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-            Standing::Allowed(Term::Until(now.saturating_add(ms)))
-        }
-        Some(Decision::Deny) => Standing::Refused { denial: Denial::Denied, by },
-        Some(Decision::Block) => Standing::Refused { denial: Denial::Blocked, by },
-        None => Standing::Refused { denial: Denial::NotGranted, by },
-    }
-}
-
-/// What is recorded of that, if it outlives the instance.
-fn stored(standing: Standing) -> Option<StoredDecision> {
-    match standing {
-        Standing::Allowed(Term::Always) => Some(StoredDecision::Allow),
-        Standing::Allowed(Term::InUse) => Some(StoredDecision::AllowInUse),
-        Standing::Allowed(Term::Until(unix_ms)) => Some(StoredDecision::AllowUntil { unix_ms }),
-        Standing::Refused { denial: Denial::Blocked, .. } => Some(StoredDecision::Block),
-        Standing::Allowed(Term::Launch) | Standing::Refused { .. } | Standing::Open { .. } => None,
-    }
-}
-
-fn outcome(standing: Standing) -> AuditOutcome {
-    match standing {
-        Standing::Allowed(Term::Launch) => AuditOutcome::AllowedOnce,
-        Standing::Allowed(Term::InUse) => AuditOutcome::AllowedWhileInUse,
-        Standing::Allowed(Term::Always) => AuditOutcome::AllowedAlways,
-        Standing::Allowed(Term::Until(unix_ms)) => AuditOutcome::AllowedUntil { unix_ms },
-        Standing::Refused { denial, .. } => AuditOutcome::Denied { reason: denial },
-        Standing::Open { .. } => AuditOutcome::AskAgain,
-    }
-}
-
-/// Writes a decision and its audit; answers how the permission stands then, and whether that is recorded.
-fn write(
-    records: &Records<'_>,
-    asked: &Asked,
-    wanted: Standing,
-    by: Decider,
-    unix_ms: u64,
-) -> Result<(Standing, bool), DataError> {
-    let (of, permission) = (asked.identity.namespace(), asked.declared.name());
-    let installed = records.installed(&asked.identity.app_id)?;
-    let installed = installed.filter(|app| app.publisher == asked.identity.publisher);
-    // The question was about that release. Where another one took its place meanwhile, the answer is not about what
-    // that one asks for; where the app is gone, nothing of it may stay.
-    let current = installed.as_ref().is_some_and(|app| app.release_seq == asked.identity.release_seq);
-    let (standing, decision) = match (wanted, stored(wanted)) {
-        (Standing::Allowed(_), decision) if current => (wanted, decision),
-        (Standing::Allowed(_), _) => (Standing::Allowed(Term::Launch), None),
-        (Standing::Refused { .. } | Standing::Open { .. }, decision) => {
-            (wanted, decision.filter(|_| installed.is_some()))
-        }
-    };
-    if let Some(decision) = decision {
-        let scope = asked.declared.scope_set();
-        records.set_grant(&of, permission, &StoredGrant { decision, scope, unix_ms })?;
-    }
-    let audit = asked.identity.audit(permission, asked.declared.scope.clone());
-    records.audit(AuditRecord { outcome: outcome(standing), by, ..audit })?;
-    Ok((standing, decision.is_some()))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,20 +1,21 @@
 //! What one instance may do now: the broker's state machine.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
-use mpkg_fleet::{Position, Revoked, Standing as Age};
 use mpkg_manifest::PermissionSet;
-use mpkg_manifest::permission::{self, Risk};
+use tokio::sync::Notify;
 
 use super::Declared;
 use super::clock::Clock;
+use super::fleet::{Fleet, Ordered, Subject};
 use super::live::Listed;
-use crate::data::{AppRelease, Decider, StoredDecision, StoredGrant};
+use crate::data::{Decider, StoredDecision, StoredGrant};
 use crate::policy::Policy;
 use crate::rpc::Denial;
-use crate::updates::{InForce, Orders};
 
 /// How long something is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,46 +59,15 @@ pub(crate) enum Verdict {
     },
 }
 
-/// What the fleet's orders say to a use of a permission. They come after what is declared, decided by policy and granted,
-/// and change nothing of it.
+/// How it stands with what an instance has asked to be told under a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ordered {
-    /// Nothing.
+pub(crate) enum Claim {
+    /// It has the permission, in use or hidden.
+    Held,
+    /// Nobody has decided for this instance, or the host has no news of its fleet: what was asked for waits.
     Open,
-    Refused(Denial),
-    /// What is known is old: the registry is to be asked, and the user where it does not answer.
-    Refresh,
-}
-
-/// Whose orders hold for which release.
-#[derive(Debug, Clone)]
-pub(crate) struct Subject {
-    pub(crate) orders: Arc<InForce>,
-    pub(crate) release: Arc<AppRelease>,
-}
-
-/// What the newest orders do to the permissions of one instance.
-#[derive(Debug, Default)]
-struct Fleet {
-    /// Permissions of which a kill takes all or a part.
-    taken: u64,
-    /// Those that are withdrawn for want of news.
-    withdrawn: u64,
-    /// Those that need news before they are used.
-    refresh: u64,
-    /// Those of them that the user has allowed anew since the last news.
-    renewed: u64,
-    revoked: Vec<Revoked>,
-    position: Option<Position>,
-    /// Permissions whose refusal for this reason is in the audit.
-    noted: u64,
-}
-
-impl Fleet {
-    /// Permissions that are not to be used without a look at the rest.
-    fn closed(&self) -> u64 {
-        self.taken | self.withdrawn | (self.refresh & !self.renewed)
-    }
+    /// It had the permission, and has it no more.
+    Lost,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -108,9 +78,9 @@ struct Slot {
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     slots: Box<[Slot]>,
-    fleet: Fleet,
+    pub(super) fleet: Fleet,
     in_use: bool,
     /// Permissions whose refusal to this instance is in the audit.
     noted: u64,
@@ -122,18 +92,20 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Permissions {
     declared: Arc<[Declared]>,
-    subject: Subject,
+    pub(super) subject: Subject,
     clock: Arc<Clock>,
     /// Allowed, with nothing to look up. Derived from `state` under its lock.
     effective: AtomicU64,
     /// Allowed up to a time: the clock is looked at before each use.
     expiring: AtomicU64,
     state: Mutex<State>,
+    /// Wakes those who wait for a permission to be lost.
+    changed: Notify,
     pub(super) listed: OnceLock<Listed>,
 }
 
 /// None for an index past the word, which is never effective.
-fn bit(index: u8) -> u64 {
+pub(super) fn bit(index: u8) -> u64 {
     1u64.checked_shl(index.into()).unwrap_or(0)
 }
 
@@ -162,6 +134,7 @@ impl Permissions {
             effective: AtomicU64::new(0),
             expiring: AtomicU64::new(0),
             state: Mutex::new(state),
+            changed: Notify::new(),
             listed: OnceLock::new(),
         }
     }
@@ -248,90 +221,9 @@ impl Permissions {
         };
     }
 
-    /// Takes over the newest orders; returns which permissions a kill takes that were not taken before, as a whole.
-    ///
-    /// They are read under the lock: of several who do this, the last one to write has read the newest.
-    pub(super) fn obey(&self) -> Vec<String> {
-        let mut state = self.lock();
-        let Some(orders) = self.subject.orders.get() else { return Vec::new() };
-        let AppRelease { app, release } = &*self.subject.release;
-        let revoked = orders.effects(app, release).revoke;
-        let ages = [Risk::Low, Risk::Sensitive, Risk::High].map(|risk| orders.standing(risk));
-        let mut fleet = Fleet { revoked, position: orders.position(), ..Fleet::default() };
-        let mut newly = Vec::new();
-        for (index, declared) in (0u8..).zip(self.declared.iter()) {
-            let name = declared.name();
-            let mut kills = fleet.revoked.iter().filter(|it| it.permission.as_str() == name).peekable();
-            if kills.peek().is_some() {
-                fleet.taken |= bit(index);
-            }
-            let whole = |fleet: &Fleet| fleet.takes(name, None);
-            if kills.any(|it| it.method.is_none()) && !whole(&state.fleet) {
-                newly.push(name.to_owned());
-            }
-            let [low, sensitive, high] = ages;
-            let age = match permission::describe(name).map_or(Risk::High, |it| it.risk) {
-                Risk::Low => low,
-                Risk::Sensitive => sensitive,
-                Risk::High => high,
-            };
-            match age {
-                Age::Fresh => {}
-                Age::Refresh => fleet.refresh |= bit(index),
-                Age::Withdrawn => fleet.withdrawn |= bit(index),
-            }
-        }
-        fleet.noted = state.fleet.noted & (fleet.taken | fleet.withdrawn);
-        // Without news the user need not be asked again.
-        if fleet.position == state.fleet.position {
-            fleet.renewed = state.fleet.renewed & fleet.refresh;
-        }
-        state.fleet = fleet;
-        self.publish(&state);
-        newly
-    }
-
-    /// What the orders say to this use; without a method, to a use that is none of a single method.
-    pub(super) fn ordered(&self, index: u8, method: Option<&str>) -> Ordered {
-        let state = self.lock();
-        let (fleet, bit) = (&state.fleet, bit(index));
-        if fleet.closed() & bit == 0 {
-            return Ordered::Open;
-        }
-        let name = self.declared.get(usize::from(index)).map_or("", |declared| declared.name());
-        if fleet.takes(name, method) {
-            Ordered::Refused(Denial::Killed)
-        } else if fleet.withdrawn & bit != 0 {
-            Ordered::Refused(Denial::Stale)
-        } else if fleet.refresh & !fleet.renewed & bit != 0 {
-            Ordered::Refresh
-        } else {
-            Ordered::Open
-        }
-    }
-
-    pub(super) fn orders(&self) -> Option<Arc<Orders>> {
-        self.subject.orders.get()
-    }
-
-    /// The user has allowed it anew, as long as there is no news.
-    pub(super) fn renew(&self, index: u8) {
-        let mut state = self.lock();
-        state.fleet.renewed |= bit(index);
-        self.publish(&state);
-    }
-
     /// How often it was decided upon, to tell whether a question is still open.
     pub(super) fn turn(&self, index: u8) -> u32 {
         self.lock().slots.get(usize::from(index)).map_or(0, |slot| slot.turn)
-    }
-
-    /// True the first time that a refusal of this permission by the orders is noted.
-    pub(super) fn note_ordered(&self, index: u8) -> bool {
-        let mut state = self.lock();
-        let first = state.fleet.noted & bit(index) == 0;
-        state.fleet.noted |= bit(index);
-        first
     }
 
     /// Whether what was begun may go on, or something that is not a call of the app may be done for it: as before a call,
@@ -347,8 +239,55 @@ impl Permissions {
         }
     }
 
-    /// Brings the words that the hot path reads up to date.
-    fn publish(&self, state: &State) {
+    /// What becomes of what the instance asked to be told under a permission.
+    pub(crate) fn claim(&self, permission: &str) -> Claim {
+        let Some(index) = self.index_of(permission) else { return Claim::Lost };
+        match (self.verdict(index), self.ordered(index, None)) {
+            (_, Ordered::Refused(Denial::Killed)) => Claim::Lost,
+            (_, Ordered::Refused(_)) => Claim::Open,
+            (Verdict::Allowed | Verdict::Refused { denial: Denial::NotInUse, .. }, _) => Claim::Held,
+            (Verdict::Ask { expired: false, turn: 0 }, _) => Claim::Open,
+            // Nobody answered: that is no word of anybody's.
+            (Verdict::Refused { denial: Denial::NotGranted, .. }, _) => Claim::Open,
+            (Verdict::Refused { .. } | Verdict::Ask { .. }, _) => Claim::Lost,
+        }
+    }
+
+    /// Waits until what was begun under a permission may not go on, for one of the reasons that `ends` it: whoever decides,
+    /// also where a grant runs out.
+    pub(crate) async fn lost(&self, index: u8, ends: impl Fn(Denial) -> bool) -> Denial {
+        loop {
+            // Listens before it looks, or what is decided in between would be slept through.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Err(denial) = self.holds(index, None)
+                && ends(denial)
+            {
+                return denial;
+            }
+            match self.left(index) {
+                // What it comes to is looked at again.
+                Some(left) => {
+                    let _ = tokio::time::timeout(left, changed).await;
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    /// How long it is allowed, if it runs out by itself.
+    fn left(&self, index: u8) -> Option<Duration> {
+        let state = self.lock();
+        match state.slots.get(usize::from(index))?.standing {
+            Standing::Allowed(Term::Until(end)) => {
+                Some(Duration::from_millis(end.saturating_sub(self.clock.now_ms()).max(1)))
+            }
+            Standing::Allowed(_) | Standing::Refused { .. } | Standing::Open { .. } => None,
+        }
+    }
+
+    /// Brings the words that the hot path reads up to date, and tells those who wait for a loss to look.
+    pub(super) fn publish(&self, state: &State) {
         let (mut effective, mut expiring) = (0, 0);
         for (index, slot) in (0u8..).zip(&state.slots) {
             match slot.standing {
@@ -361,10 +300,10 @@ impl Permissions {
         let open = !state.fleet.closed();
         self.effective.store(effective & open, Ordering::Release);
         self.expiring.store(expiring & open, Ordering::Release);
+        self.changed.notify_waiters();
     }
 
     /// Tells whether the app is in use: launched or shown, and not hidden. It is when it starts.
-    #[allow(dead_code, reason = "for the lifecycle to call")]
     pub(crate) fn set_in_use(&self, in_use: bool) {
         let mut state = self.lock();
         state.in_use = in_use;
@@ -385,7 +324,7 @@ impl Permissions {
         !state.noted_undeclared.contains(permission) && state.noted_undeclared.insert(permission.to_owned())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -404,14 +343,6 @@ impl Permissions {
             .filter(|(index, _)| self.holds(*index, None).is_ok())
             .map(|(_, declared)| declared.name().to_owned())
             .collect()
-    }
-}
-
-impl Fleet {
-    /// Whether a kill takes this method, or without one the whole permission.
-    fn takes(&self, permission: &str, method: Option<&str>) -> bool {
-        let mut kills = self.revoked.iter().filter(|it| it.permission.as_str() == permission);
-        kills.any(|it| it.method.as_ref().is_none_or(|taken| Some(taken.as_str()) == method))
     }
 }
 

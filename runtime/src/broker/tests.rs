@@ -1,13 +1,16 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use mpkg_fleet::ReleaseRef;
 use mpkg_manifest::{HostPattern, Reasons, ScopeValue};
 use proptest::prelude::*;
 use tokio::runtime::Handle;
 
+use super::clock::Clock;
 use super::desk::{Asked, Broker, Settings};
 use super::standing::{Standing, Term, Verdict};
 use super::{Declared, Permissions, Subject};
@@ -59,6 +62,29 @@ fn subject() -> Subject {
     let release = ReleaseRef { package, release_seq: 1, version: "1.0.0".parse().unwrap() };
     let release = AppRelease { app: APP.parse().unwrap(), release };
     Subject { orders: Arc::default(), release: Arc::new(release) }
+}
+
+/// For tests of what is done under permissions.
+impl Permissions {
+    /// Those of an instance that nobody has decided about.
+    pub(crate) fn undecided(names: &[&str]) -> Arc<Self> {
+        let declared = names.iter().map(|name| declare(name, ScopeValue::None)).collect();
+        Arc::new(Self::new(declared, subject(), &Policy::default(), Arc::new(Clock::new())))
+    }
+
+    pub(crate) fn allow(&self, permission: &str) {
+        let scope = declare(permission, ScopeValue::None).scope_set();
+        self.apply(permission, Standing::Allowed(Term::Launch), &scope);
+    }
+
+    pub(crate) fn refuse(&self, permission: &str, denial: Denial) {
+        self.apply(permission, Standing::Refused { denial, by: Decider::Host }, &Default::default());
+    }
+
+    /// It is to be asked about, as if a grant had run out or been forgotten.
+    pub(crate) fn reopen(&self, permission: &str, expired: bool) {
+        self.apply(permission, Standing::Open { expired }, &Default::default());
+    }
 }
 
 /// Answers what it is told to.
@@ -246,6 +272,44 @@ async fn while_in_use_is_off_while_hidden() {
     assert_eq!(next.permissions.effective_names(), ["cart.read", "cart.write"], "recorded");
 }
 
+/// Whoever waits for a loss is told of each, by whomever; and of none that is not what it waits for.
+#[tokio::test]
+async fn a_loss_wakes_those_who_wait_for_it() {
+    let desk = opened();
+    let app = release(1, 1);
+    let running = run(&desk, &app, &Policy::default());
+    let permissions = &running.permissions;
+    desk.broker.grant("ann", APP, "cart.read").unwrap();
+    let mut lost = pin!(permissions.lost(0, |_| true));
+    assert!(lost.as_mut().now_or_never().is_none());
+    permissions.apply("cart.write", Standing::Allowed(Term::Launch), &Default::default());
+    assert!(lost.as_mut().now_or_never().is_none(), "another permission");
+    desk.broker.revoke("ann", &app, "cart.read").unwrap();
+    assert_eq!(lost.await, Denial::Revoked);
+    assert_eq!(permissions.lost(0, |_| true).await, Denial::Revoked, "lost already");
+
+    desk.broker.grant("ann", APP, "cart.read").unwrap();
+    let mut lost = pin!(permissions.lost(0, |_| true));
+    assert!(lost.as_mut().now_or_never().is_none());
+    desk.broker.forget("ann", &app, "cart.read").unwrap();
+    assert_eq!(lost.await, Denial::NotGranted);
+
+    desk.ask(&running, 0, Some(Decision::AllowWhileInUse)).await;
+    let mut lost = pin!(permissions.lost(0, |denial| denial != Denial::NotInUse));
+    assert!(lost.as_mut().now_or_never().is_none());
+    permissions.set_in_use(false);
+    assert!(lost.as_mut().now_or_never().is_none(), "it comes back");
+    assert_eq!(permissions.lost(0, |_| true).await, Denial::NotInUse);
+    let blocked = Standing::Refused { denial: Denial::Blocked, by: Decider::Prompt };
+    permissions.apply("cart.read", blocked, &Default::default());
+    assert_eq!(lost.await, Denial::Blocked);
+
+    // Time takes it without anybody's doing.
+    desk.broker.forget("ann", &app, "cart.read").unwrap();
+    desk.ask(&running, 0, Some(Decision::AllowFor(Duration::from_millis(50)))).await;
+    assert_eq!(permissions.lost(0, |_| true).await, Denial::NotGranted);
+}
+
 #[tokio::test]
 async fn an_update_that_asks_for_more_forgets_allows_and_keeps_refusals() {
     for (reach, asks_again) in [(1, false), (2, true)] {
@@ -275,6 +339,29 @@ async fn an_answer_to_a_release_that_was_replaced_is_for_that_launch() {
     desk.data.record_uninstall(&release(2, 3)).unwrap();
     desk.ask(&old, 1, Some(Decision::Block)).await;
     assert_eq!(*desk.data.grants(&namespace()).unwrap(), [], "nothing stays of an app that is gone");
+}
+
+/// It may be used as the user said, by the one who asked, and not to the end of that instance whatever happens.
+#[tokio::test]
+async fn an_answer_to_a_release_that_was_replaced_lasts_as_long_as_it_says() {
+    let desk = opened();
+    let old = run(&desk, &release(1, 1), &Policy::default());
+    let other = run(&desk, &release(1, 1), &Policy::default());
+    install(&desk, &release(2, 3));
+    desk.ask(&old, 0, Some(Decision::AllowWhileInUse)).await;
+    desk.ask(&old, 1, Some(Decision::AllowFor(Duration::from_secs(60)))).await;
+    assert_eq!(old.permissions.effective_names(), ["cart.read", "cart.write"]);
+    assert_eq!(other.permissions.effective_names(), [""; 0]);
+    assert_eq!(*desk.data.grants(&namespace()).unwrap(), []);
+    old.permissions.set_in_use(false);
+    assert_eq!(old.permissions.effective_names(), ["cart.write"], "hidden");
+    desk.broker.clock().advance(60_000);
+    assert_eq!(old.permissions.effective_names(), [""; 0], "run out");
+    old.permissions.set_in_use(true);
+    assert_eq!(old.permissions.effective_names(), ["cart.read"]);
+    let outcomes = desk.outcomes();
+    assert_eq!(outcomes[0], (AuditOutcome::AllowedWhileInUse, Decider::Prompt));
+    assert!(matches!(outcomes[1], (AuditOutcome::AllowedUntil { .. }, Decider::Prompt)));
 }
 
 /// A disk that stops working when it is told to.
@@ -327,6 +414,50 @@ async fn an_allow_that_cannot_be_recorded_is_none() {
         running.permissions.apply("cart.read", Standing::Allowed(Term::Always), &Default::default());
         assert!(desk.broker.revoke("ann", &app, "cart.read").is_err());
         assert!(matches!(running.permissions.verdict(0), Verdict::Refused { denial: Denial::Revoked, .. }));
+    }
+}
+
+/// A launch that reads what is recorded while a revocation waits for the disk would be told by nobody later.
+#[tokio::test]
+async fn a_launch_that_races_with_a_revocation_keeps_nothing_of_what_it_read() {
+    for fails in [false, true] {
+        let disk = Disk::default();
+        let broken = disk.broken.clone();
+        let desk = desk(|folder| Data::on(disk, folder).unwrap());
+        let app = release(1, 1);
+        install(&desk, &app);
+        desk.broker.grant("ann", APP, "cart.read").unwrap();
+        // A question that the revocation closes, after it has told everybody who is there.
+        let asking = run(&desk, &app, &Policy::default());
+        let declared = asking.permissions.declared()[0].clone();
+        let asked = Asked { identity: asking.identity.clone(), declared, expired: false };
+        let mut question = pin!(desk.broker.answer(asked));
+        assert!(question.as_mut().now_or_never().is_none(), "it is open");
+
+        // Somebody else writes, and takes long.
+        let (tell, writing) = mpsc::channel();
+        let (go_on, wait) = mpsc::channel::<()>();
+        let data = desk.data.clone();
+        let other = std::thread::spawn(move || {
+            let _ = data.change(|_| {
+                tell.send(()).unwrap();
+                wait.recv().unwrap();
+                Ok(())
+            });
+        });
+        writing.recv().unwrap();
+        let (broker, of) = (desk.broker.clone(), app.clone());
+        let revoking = std::thread::spawn(move || broker.revoke("ann", &of, "cart.read"));
+        assert_eq!(question.await, None);
+        let late = run(&desk, &app, &Policy::default());
+        assert!(late.permissions.is_effective(0), "it has read what is recorded");
+        broken.store(fails, Ordering::SeqCst);
+        go_on.send(()).unwrap();
+        other.join().unwrap();
+        assert_eq!(revoking.join().unwrap().is_err(), fails);
+        let revoked = Verdict::Refused { denial: Denial::Revoked, by: Decider::Host };
+        assert_eq!(late.permissions.verdict(0), revoked);
+        assert!(!late.permissions.is_effective(0));
     }
 }
 
@@ -423,20 +554,28 @@ async fn holds(steps: Vec<Step>, denied: Option<u8>) {
             }
             Step::Answer(one, index, decision) => {
                 let current = running[one].identity.release_seq == app.release_seq;
-                let Some(standing) = desk.ask(&running[one], index, decision).await else { continue };
-                let word = match standing {
-                    Standing::Allowed(Term::Launch) => Word::Once { instance: one },
-                    Standing::Allowed(Term::InUse) => Word::InUse,
-                    Standing::Allowed(Term::Always) => Word::Always,
-                    Standing::Allowed(Term::Until(end)) => Word::Until(end),
-                    Standing::Refused { .. } | Standing::Open { .. } => Word::No,
+                if desk.ask(&running[one], index, decision).await.is_none() {
+                    continue;
+                }
+                // As the user said it, whatever the broker makes of that.
+                let word = match decision {
+                    Some(Decision::AllowOnce) => Word::Once { instance: one },
+                    Some(Decision::AllowWhileInUse) => Word::InUse,
+                    Some(Decision::AllowAlways) => Word::Always,
+                    Some(Decision::AllowFor(time)) => {
+                        Word::Until(desk.broker.clock().now_ms() + time.as_millis() as u64)
+                    }
+                    Some(Decision::Deny | Decision::Block) | None => Word::No,
                 };
                 words[one].insert(index, word);
-                let lasts = !matches!(word, Word::Once { .. }) && decision != Some(Decision::Deny);
-                assert!(
-                    current || word == Word::No || !lasts,
-                    "recorded for a release nobody was asked about"
-                );
+                let lasts = match decision {
+                    Some(Decision::Block) => true,
+                    Some(Decision::AllowOnce | Decision::Deny) | None => false,
+                    // An allow for a release that was replaced is for the instance that asked.
+                    Some(Decision::AllowWhileInUse | Decision::AllowAlways | Decision::AllowFor(_)) => {
+                        current
+                    }
+                };
                 if lasts {
                     recorded.insert(index, word);
                     for words in &mut words {

@@ -1,5 +1,7 @@
 //! Recorded decisions on permissions. Whatever changes them is one transaction, with the audit of it inside.
 
+use std::cell::RefCell;
+
 use mpkg_manifest::{Manifest, PermissionSet, ScopeValue};
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,14 @@ impl StoredDecision {
 pub(crate) struct Records<'t> {
     pub(super) txn: &'t WriteTransaction,
     pub(super) audit_kept: u64,
+    /// Allows that an update has taken, to be told once that is committed.
+    asked_again: RefCell<Vec<(Namespace, String)>>,
+}
+
+impl<'t> Records<'t> {
+    pub(super) fn new(txn: &'t WriteTransaction, audit_kept: u64) -> Self {
+        Self { txn, audit_kept, asked_again: RefCell::default() }
+    }
 }
 
 impl Records<'_> {
@@ -115,6 +125,7 @@ impl Records<'_> {
                 by: Decider::Update,
                 ..after.audit(&user, &permission, scope)
             })?;
+            self.asked_again.borrow_mut().push((of, permission));
         }
         Ok(())
     }
@@ -134,8 +145,11 @@ impl Data {
         work: impl FnOnce(&Records<'_>) -> Result<T, DataError>,
     ) -> Result<T, DataError> {
         let txn = self.db.begin_write()?;
-        let done = work(&Records { txn: &txn, audit_kept: self.audit_kept })?;
+        let records = Records::new(&txn, self.audit_kept);
+        let done = work(&records)?;
+        let asked_again = records.asked_again.into_inner();
         self.commit(txn)?;
+        self.tell(&asked_again);
         Ok(done)
     }
 
@@ -145,12 +159,28 @@ impl Data {
         work: impl FnOnce(&Records<'_>) -> Result<Option<T>, DataError>,
     ) -> Result<Option<T>, DataError> {
         let txn = self.db.begin_write()?;
-        let done = work(&Records { txn: &txn, audit_kept: self.audit_kept })?;
+        let records = Records::new(&txn, self.audit_kept);
+        let done = work(&records)?;
+        let asked_again = records.asked_again.into_inner();
         match done {
-            Some(_) => self.commit(txn)?,
+            Some(_) => {
+                self.commit(txn)?;
+                self.tell(&asked_again);
+            }
             None => txn.abort()?,
         }
         Ok(done)
+    }
+
+    fn tell(&self, asked_again: &[(Namespace, String)]) {
+        if let Some(told) = self.asked_again.get() {
+            asked_again.iter().for_each(|(of, permission)| told(of, permission));
+        }
+    }
+
+    /// Who is told, right after it, of every allow that an update takes. Set once, by the host.
+    pub(crate) fn on_asked_again(&self, told: impl Fn(&Namespace, &str) + Send + Sync + 'static) {
+        let _ = self.asked_again.set(Box::new(told));
     }
 
     /// What is recorded for a user and an app, by permission.

@@ -22,15 +22,33 @@ pub(super) struct Memo(Mutex<Kept>);
 pub(super) struct Kept {
     /// How often all was let go of.
     generation: u64,
+    /// Changes that are being committed.
+    changing: usize,
     on_hand: HashMap<String, Arc<OnHand>>,
     grants: HashMap<Namespace, Grants>,
 }
 
+/// While a change is committed. It may be seen from its middle on: nothing is kept until it is over, or one launch could
+/// read the release that a change brings and, from before it, the grants that the change takes away.
+pub(super) struct Changing<'m>(&'m Memo);
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.turn(|changing| changing.saturating_sub(1));
+    }
+}
+
 impl Memo {
-    /// To be called after each change is committed.
-    pub(super) fn forget(&self) {
+    /// To be held while a change is committed. Lets go of everything, before and after.
+    pub(super) fn change(&self) -> Changing<'_> {
+        self.turn(|changing| changing + 1);
+        Changing(self)
+    }
+
+    fn turn(&self, count: impl FnOnce(usize) -> usize) {
         let mut kept = self.lock();
-        *kept = Kept { generation: kept.generation + 1, ..Kept::default() };
+        let (generation, changing) = (kept.generation + 1, count(kept.changing));
+        *kept = Kept { generation, changing, ..Kept::default() };
     }
 
     pub(super) fn on_hand(
@@ -49,8 +67,8 @@ impl Memo {
         Ok(self.look_up(of, |kept| &mut kept.grants, || read().map(Some))?.unwrap_or_default())
     }
 
-    /// What is kept under a key, else what `read` finds. That is kept unless something has changed meanwhile: it may
-    /// have been read before that.
+    /// What is kept under a key, else what `read` finds. That is kept unless something changes or has changed meanwhile: it
+    /// may have been read before that.
     fn look_up<Q, K, V>(
         &self,
         key: &Q,
@@ -71,7 +89,7 @@ impl Memo {
         };
         let Some(value) = read()? else { return Ok(None) };
         let mut kept = self.lock();
-        if kept.generation == before {
+        if kept.generation == before && kept.changing == 0 {
             let map = map(&mut kept);
             if map.len() >= KEPT {
                 map.clear();
@@ -105,15 +123,36 @@ mod tests {
         memo.grants(&of(), read).unwrap();
         memo.grants(&of(), read).unwrap();
         assert_eq!(reads.get(), 1);
-        memo.forget();
+        drop(memo.change());
         // The change comes while this one reads.
         let slow = || {
-            memo.forget();
+            drop(memo.change());
             read()
         };
         memo.grants(&of(), slow).unwrap();
         memo.grants(&of(), read).unwrap();
         assert_eq!(reads.get(), 3);
+    }
+
+    /// A commit is seen before it has returned: what was kept before must not be found beside what is read then.
+    #[test]
+    fn nothing_is_kept_while_a_change_is_committed() {
+        let memo = Memo::default();
+        let reads = std::cell::Cell::new(0);
+        let read = || {
+            reads.set(reads.get() + 1);
+            Ok(Grants::from([]))
+        };
+        memo.grants(&of(), read).unwrap();
+        let (one, other) = (memo.change(), memo.change());
+        memo.grants(&of(), read).unwrap();
+        drop(one);
+        memo.grants(&of(), read).unwrap();
+        assert_eq!(reads.get(), 3, "another change is not over");
+        drop(other);
+        memo.grants(&of(), read).unwrap();
+        memo.grants(&of(), read).unwrap();
+        assert_eq!(reads.get(), 4);
     }
 
     #[test]

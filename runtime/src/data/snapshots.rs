@@ -2,9 +2,9 @@
 
 use redb::{ReadableTable, TableDefinition};
 
-use super::DataError;
 use super::grants::Records;
 use super::values::{USAGE, VALUES};
+use super::{DataError, Namespace};
 
 /// (publisher/app id, schema, user, key) → JSON text.
 pub(super) const SNAPSHOTS: TableDefinition<'_, (&str, u32, &str, &str), &str> =
@@ -52,6 +52,27 @@ impl Records<'_> {
     pub(super) fn drop_snapshots(&self, owner: &str) -> Result<(), DataError> {
         for (_, schema) in self.taken(owner)? {
             self.drop_snapshot(owner, schema)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what all snapshots of an app have of one user.
+    pub(super) fn drop_from_snapshots(&self, of: &Namespace) -> Result<(), DataError> {
+        let (user, owner) = (of.user.as_str(), of.owner.as_str());
+        for (_, schema) in self.taken(owner)? {
+            let mut snapshots = self.txn.open_table(SNAPSHOTS)?;
+            let mut keys = Vec::new();
+            for row in snapshots.range((owner, schema, user, "")..)? {
+                let row = row?;
+                let (of_owner, of_schema, of_user, key) = row.0.value();
+                if (of_owner, of_schema, of_user) != (owner, schema, user) {
+                    break;
+                }
+                keys.push(key.to_owned());
+            }
+            for key in &keys {
+                snapshots.remove((owner, schema, user, key.as_str()))?;
+            }
         }
         Ok(())
     }

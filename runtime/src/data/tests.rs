@@ -1,6 +1,13 @@
+use super::conditions::PARSED;
+use super::values::{Applied, apply};
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Far more than anything here takes, so that only what never happens is caught.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Data {
     fn kv_set(&self, of: &Namespace, key: &str, value: &str, quota: u64) -> Result<(), StoreWriteError> {
@@ -58,6 +65,26 @@ fn the_floor_outlives_the_app() {
     assert_eq!(data.trust_floors("mp1x", "com.example.b").unwrap(), Floors { grant_version: 0, ..floors });
     assert_eq!(data.kv_get(&namespace("ann"), "k").unwrap(), None);
     assert_eq!(data.kv_usage(&namespace("ann")).unwrap(), Usage::default());
+}
+
+/// A new key would make every user a stranger to every app, for good.
+#[test]
+fn a_key_that_cannot_be_read_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data::open(folder.path()).unwrap();
+    let (path, aside) = (folder.path().join("it.key"), folder.path().join("aside"));
+    let key = data.secret("it.key").unwrap();
+    assert_eq!(data.secret("it.key").unwrap(), key);
+    fs::rename(&path, &aside).unwrap();
+    // What cannot be read as a file, for a while.
+    fs::create_dir(&path).unwrap();
+    assert!(matches!(data.secret("it.key"), Err(DataError::Io { .. })));
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, [0; 31]).unwrap();
+    assert!(matches!(data.secret("it.key"), Err(DataError::Key { bytes: 31, .. })));
+    assert_eq!(fs::read(&path).unwrap(), [0; 31]);
+    fs::rename(&aside, &path).unwrap();
+    assert_eq!(data.secret("it.key").unwrap(), key);
 }
 
 #[derive(Debug, Clone)]
@@ -169,9 +196,134 @@ fn a_transaction_happens_whole_or_not_at_all() {
     assert_eq!(apply(&[equals(r#" {"y": [2], "x": 1} "#)], &ops).unwrap(), ["c", "d"]);
     assert_eq!(data.kv_usage(&of).unwrap(), Usage { bytes: 20, keys: 3 });
     data.kv_set(&namespace("anna"), "k", "1", 40).unwrap();
-    assert_eq!(data.kv_clear(&of).unwrap(), 3);
+    let before = state();
+    assert_eq!(
+        data.kv_clear(&of, || false).unwrap(),
+        None,
+        "who was stopped clears nothing of a successor's"
+    );
+    assert_eq!(state(), before);
+    assert_eq!(data.kv_clear(&of, || true).unwrap(), Some(3));
     assert_eq!(state(), (vec![], Usage::default()));
     assert_eq!(data.kv_usage(&namespace("anna")).unwrap().keys, 1);
+}
+
+fn equals(key: &str, value: &str) -> Condition {
+    Condition::Equals { key: key.into(), value: value.into() }
+}
+
+fn conflicts(outcome: Result<Vec<String>, StoreWriteError>) -> bool {
+    matches!(outcome, Err(StoreWriteError::Refused(StoreRefusal::Conflict { .. })))
+}
+
+/// Comparing cannot be interrupted, so it has a bound, and what is stored is parsed once.
+#[test]
+fn conditions_compare_so_much_and_parse_what_is_stored_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data::open(folder.path()).unwrap();
+    let of = namespace("ann");
+    let spaced = format!("[{}]", vec!["1"; 1000].join(", "));
+    let dense = spaced.replace(' ', "");
+    data.kv_set(&of, "a", &spaced, u64::MAX).unwrap();
+    let many: Vec<_> = (0..256).map(|_| equals("a", &dense)).collect();
+    PARSED.set(0);
+    data.kv_apply(&of, &many, &[set("b", "1")], u64::MAX, || true).unwrap();
+    assert_eq!(PARSED.get(), spaced.len() + many.len() * dense.len());
+
+    let over = |outcome| match outcome {
+        Err(StoreWriteError::Refused(StoreRefusal::Compared { bytes })) => bytes > COMPARED,
+        _ => false,
+    };
+    let apply =
+        |conditions: &[Condition]| data.kv_apply(&of, conditions, &[set("c", "1")], u64::MAX, || true);
+    PARSED.set(0);
+    let long = "1".repeat(COMPARED / 4);
+    let given: Vec<_> = (0..5).map(|_| equals("b", &long)).collect();
+    assert!(over(apply(&given)), "what is given");
+    for key in ["d", "e", "f"] {
+        data.kv_set(&of, key, &long, u64::MAX).unwrap();
+    }
+    assert!(over(apply(&["d", "e", "f"].map(|key| equals(key, &long)))), "with what is stored");
+    assert_eq!(PARSED.get(), 0, "nothing that is refused is parsed, and nothing that is the same text");
+    apply(&["d", "e"].map(|key| equals(key, &long))).unwrap();
+    let absent = ["d", "e", "f"].map(|key| Condition::Absent { key: key.into() });
+    assert!(conflicts(apply(&absent)), "what is not compared does not count");
+}
+
+/// Whoever compares keeps nobody from writing, and waits for nobody who writes.
+#[test]
+fn conditions_are_judged_beside_somebody_who_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Arc::new(Data::open(folder.path()).unwrap());
+    data.kv_set(&namespace("ann"), "a", "1", 100).unwrap();
+    let (tell, writing) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let writer = std::thread::spawn({
+        let data = data.clone();
+        move || {
+            data.change(|_| {
+                tell.send(()).unwrap();
+                wait.recv().unwrap();
+                Ok(())
+            })
+        }
+    });
+    writing.recv().unwrap();
+    let (answer, answered) = mpsc::channel();
+    std::thread::spawn({
+        let data = data.clone();
+        move || answer.send(data.kv_apply(&namespace("ann"), &[equals("a", "2")], &[], 100, || true))
+    });
+    let judged = answered.recv_timeout(PATIENCE).expect("it waits for the one who writes");
+    assert!(conflicts(judged));
+    go_on.send(()).unwrap();
+    writer.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_key_that_changes_after_it_was_judged_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data::open(folder.path()).unwrap();
+    let of = namespace("ann");
+    data.kv_set(&of, "a", "1", 100).unwrap();
+    let conditions = [equals("a", "1"), Condition::Absent { key: "b".into() }];
+    for (key, value) in [("a", "2"), ("b", "1")] {
+        data.kv_set(&of, "a", "1", 100).unwrap();
+        let seen = data.judge(&of, &conditions).unwrap().unwrap();
+        data.kv_set(&of, key, value, 100).unwrap();
+        let txn = data.db.begin_write().unwrap();
+        let applied = apply(&txn, &of, &seen, &[set("c", "1")], 100).unwrap().unwrap();
+        assert!(matches!(applied, Applied::Overtaken(overtaken) if overtaken == key), "{key}");
+    }
+    assert_eq!(data.kv_get(&of, "c").unwrap(), None);
+}
+
+#[test]
+fn who_compares_and_sets_loses_no_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Arc::new(Data::open(folder.path()).unwrap());
+    data.kv_set(&namespace("ann"), "n", "0", 100).unwrap();
+    let count = |data: Arc<Data>| {
+        let of = namespace("ann");
+        for _ in 0..25 {
+            loop {
+                let before = data.kv_get(&of, "n").unwrap().unwrap();
+                let after = (before.parse::<u32>().unwrap() + 1).to_string();
+                let counted = data.kv_apply(&of, &[equals("n", &before)], &[set("n", &after)], 100, || true);
+                if !conflicts(counted) {
+                    break;
+                }
+            }
+        }
+    };
+    let counting: Vec<_> = (0..4)
+        .map(|_| {
+            let data = data.clone();
+            std::thread::spawn(move || count(data))
+        })
+        .collect();
+    counting.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(data.kv_get(&namespace("ann"), "n").unwrap().as_deref(), Some("100"));
 }
 
 /// A host that is killed in the middle of writing.

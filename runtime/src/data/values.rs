@@ -2,6 +2,7 @@
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
+use super::conditions::{COMPARED, Condition, Seen, judge};
 use super::{Data, DataError, Namespace};
 
 /// (user, publisher/app id, key) → JSON text.
@@ -13,6 +14,9 @@ pub(super) const USAGE: TableDefinition<'_, (&str, &str), (u64, u64)> = TableDef
 /// not count: a bomb of the smallest keys would take many times what the app was given.
 pub(crate) const KEYS: u64 = 65_536;
 
+/// How often a transaction is judged anew because somebody changed what its conditions are about.
+const TRIES: usize = 4;
+
 /// Why a transaction was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreRefusal {
@@ -22,6 +26,8 @@ pub(crate) enum StoreRefusal {
     Keys { used: u64, wanted: u64, quota: u64 },
     #[error("{key:?} is not as the transaction supposes")]
     Conflict { key: String },
+    #[error("the conditions compare {bytes} bytes; the most is {COMPARED}")]
+    Compared { bytes: usize },
     #[error("the app is being stopped")]
     Gone,
 }
@@ -47,27 +53,8 @@ pub(crate) enum Op {
     Delete { key: String },
 }
 
-/// What must hold before a transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Condition {
-    /// The value is this JSON, however it is written.
-    Equals {
-        key: String,
-        value: String,
-    },
-    Absent {
-        key: String,
-    },
-}
-
 fn size(key: &str, value: &str) -> u64 {
     (key.len() + value.len()) as u64
-}
-
-/// As JSON values: the order of members and white space tell nothing.
-fn same_json(one: &str, other: &str) -> bool {
-    let parse = |text| serde_json::from_str::<serde_json::Value>(text).ok();
-    one == other || parse(one).is_some_and(|one| Some(one) == parse(other))
 }
 
 impl Data {
@@ -96,41 +83,54 @@ impl Data {
         quota: u64,
         wanted: impl Fn() -> bool,
     ) -> Result<Vec<String>, StoreWriteError> {
-        let txn = self.db.begin_write().map_err(DataError::from)?;
-        if !wanted() {
-            return Err(StoreRefusal::Gone.into());
+        let mut contended = String::new();
+        for _ in 0..TRIES {
+            let seen = self.judge(of, conditions)??;
+            let txn = self.db.begin_write().map_err(DataError::from)?;
+            if !wanted() {
+                return Err(StoreRefusal::Gone.into());
+            }
+            // An uncommitted transaction is undone when it is dropped, whatever it has written.
+            match apply(&txn, of, &seen, ops, quota)?? {
+                Applied::Changed(keys) => {
+                    if !keys.is_empty() {
+                        txn.commit().map_err(DataError::from)?;
+                    }
+                    return Ok(keys);
+                }
+                Applied::Overtaken(key) => key.clone_into(&mut contended),
+            }
         }
-        // An uncommitted transaction is undone when it is dropped, whatever it has written.
-        let changed = apply(&txn, of, conditions, ops, quota)??;
-        if !changed.is_empty() {
-            txn.commit().map_err(DataError::from)?;
-        }
-        Ok(changed)
+        // Whoever compares has lost to somebody again and again.
+        Err(StoreRefusal::Conflict { key: contended }.into())
     }
 
-    /// Deletes every key; returns how many.
-    pub(crate) fn kv_clear(&self, of: &Namespace) -> Result<u64, DataError> {
-        let (user, owner) = (of.user.as_str(), of.owner.as_str());
+    /// Judges conditions by what is stored now, without keeping anybody from writing.
+    pub(super) fn judge<'c>(
+        &self,
+        of: &Namespace,
+        conditions: &'c [Condition],
+    ) -> Result<Result<Seen<'c>, StoreRefusal>, DataError> {
+        if conditions.is_empty() {
+            return Ok(Ok(Seen::default()));
+        }
+        judge(&self.db.begin_read()?.open_table(VALUES)?, of, conditions)
+    }
+
+    /// Deletes every key; returns how many, or nothing if that is no longer `wanted`, as for
+    /// [`kv_apply`](Self::kv_apply): what is stored may be a successor's by then.
+    pub(crate) fn kv_clear(
+        &self,
+        of: &Namespace,
+        wanted: impl Fn() -> bool,
+    ) -> Result<Option<u64>, DataError> {
         let txn = self.db.begin_write()?;
-        let keys = {
-            let mut values = txn.open_table(VALUES)?;
-            let mut keys = Vec::new();
-            for row in values.range((user, owner, "")..)? {
-                let row = row?;
-                let (of_user, of_owner, key) = row.0.value();
-                if (of_user, of_owner) != (user, owner) {
-                    break;
-                }
-                keys.push(key.to_owned());
-            }
-            for key in &keys {
-                values.remove((user, owner, key.as_str()))?;
-            }
-            txn.open_table(USAGE)?.remove((user, owner))?;
-            keys.len() as u64
-        };
+        if !wanted() {
+            return Ok(None);
+        }
+        let keys = clear(&txn, of)?;
         txn.commit()?;
-        Ok(keys)
+        Ok(Some(keys))
     }
 
     /// Keys that begin with `prefix` and come after `after`, and whether there are more than `limit`.
@@ -163,26 +163,45 @@ impl Data {
     }
 }
 
-fn apply(
-    txn: &WriteTransaction,
-    of: &Namespace,
-    conditions: &[Condition],
-    ops: &[Op],
-    quota: u64,
-) -> Result<Result<Vec<String>, StoreRefusal>, DataError> {
+/// Deletes every key of one app and user; returns how many.
+pub(super) fn clear(txn: &WriteTransaction, of: &Namespace) -> Result<u64, DataError> {
     let (user, owner) = (of.user.as_str(), of.owner.as_str());
     let mut values = txn.open_table(VALUES)?;
-    for condition in conditions {
-        let (key, holds) = match condition {
-            Condition::Equals { key, value } => {
-                let stored = values.get((user, owner, key.as_str()))?;
-                (key, stored.is_some_and(|stored| same_json(stored.value(), value)))
-            }
-            Condition::Absent { key } => (key, values.get((user, owner, key.as_str()))?.is_none()),
-        };
-        if !holds {
-            return Ok(Err(StoreRefusal::Conflict { key: key.clone() }));
+    let mut keys = Vec::new();
+    for row in values.range((user, owner, "")..)? {
+        let row = row?;
+        let (of_user, of_owner, key) = row.0.value();
+        if (of_user, of_owner) != (user, owner) {
+            break;
         }
+        keys.push(key.to_owned());
+    }
+    for key in &keys {
+        values.remove((user, owner, key.as_str()))?;
+    }
+    txn.open_table(USAGE)?.remove((user, owner))?;
+    Ok(keys.len() as u64)
+}
+
+/// What became of the steps of a transaction.
+pub(super) enum Applied<'c> {
+    /// They have changed these keys.
+    Changed(Vec<String>),
+    /// Nothing: somebody has changed this key since the conditions were judged.
+    Overtaken(&'c str),
+}
+
+pub(super) fn apply<'c>(
+    txn: &WriteTransaction,
+    of: &Namespace,
+    seen: &Seen<'c>,
+    ops: &[Op],
+    quota: u64,
+) -> Result<Result<Applied<'c>, StoreRefusal>, DataError> {
+    let (user, owner) = (of.user.as_str(), of.owner.as_str());
+    let mut values = txn.open_table(VALUES)?;
+    if let Some(key) = seen.changed(&values, of)? {
+        return Ok(Ok(Applied::Overtaken(key)));
     }
     let mut usages = txn.open_table(USAGE)?;
     let (used, keys) = usages.get((user, owner))?.map_or((0, 0), |usage| usage.value());
@@ -216,5 +235,5 @@ fn apply(
     usages.insert((user, owner), (bytes_after, keys_after))?;
     changed.sort_unstable();
     changed.dedup();
-    Ok(Ok(changed))
+    Ok(Ok(Applied::Changed(changed)))
 }

@@ -1,10 +1,12 @@
 //! One app's private folder of one user.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
+use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use mpkg_manifest::PackagePath;
 
@@ -12,21 +14,35 @@ use super::FileError;
 
 /// The most files of one app and user: empty ones take room, too.
 pub(crate) const FILES: usize = 1000;
+/// The most folders that those are in: a thousand files sixteen folders deep would make fifteen thousand.
+pub(crate) const FOLDERS: usize = 1000;
 /// What unfinished files are called. No file of an app's begins with a dot.
 const UNFINISHED: &str = ".new-";
 
-/// A folder. Everything here blocks for as long as the disk takes.
+/// A folder. Everything here blocks for as long as the disk takes, but for making it: whoever looks into it first takes
+/// stock, and holds up nobody but those who want the same folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    /// Nothing once the app was removed.
-    contents: Mutex<Option<Contents>>,
+    path: PathBuf,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct Contents {
+enum State {
+    /// Nobody has looked into it yet.
+    Unopened,
+    Open(Contents),
+    /// The app was removed, or its user.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Contents {
     dir: Dir,
     /// By name in lower case: what meets on one device's disk must not be two files on another's.
     files: BTreeMap<String, Entry>,
+    /// How many files are in each folder, and in those in it; in lower case, too.
+    folders: BTreeMap<String, usize>,
     bytes: u64,
     made: u64,
 }
@@ -66,15 +82,13 @@ fn parents(path: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Folder {
-    /// Takes stock of what is there, and clears away what a crash left unfinished.
-    pub(super) fn open(dir: Dir) -> std::io::Result<Self> {
-        let mut contents = Contents { dir: dir.try_clone()?, files: BTreeMap::new(), bytes: 0, made: 0 };
-        contents.count(&dir, "")?;
-        Ok(Self { contents: Mutex::new(Some(contents)) })
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, state: Mutex::new(State::Unopened) }
     }
 
+    /// From now on nothing is done in it. Waits for what is.
     pub(super) fn close(&self) {
-        self.lock().take();
+        *self.lock() = State::Closed;
     }
 
     /// At most `length` bytes from `offset` on.
@@ -100,8 +114,9 @@ impl Folder {
         self.with(|contents| {
             contents.admit(path, &folded, bytes.len() as u64, quota, false)?;
             contents.replace(path, bytes)?;
+            // It is there by now, whatever becomes of the rest.
             contents.record(path, folded, bytes.len() as u64);
-            Ok(())
+            Ok(contents.sync_parent(path)?)
         })
     }
 
@@ -115,12 +130,17 @@ impl Folder {
         self.with(|contents| {
             let before = contents.admit(path, &folded, bytes.len() as u64, quota, true)?;
             let mut file = contents.dir.open_with(path, OpenOptions::new().append(true))?;
-            if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_data()) {
-                file.set_len(before)?;
-                return Err(error.into());
-            }
-            contents.record(path, folded, before + bytes.len() as u64);
-            Ok(())
+            let written = file.write_all(bytes).and_then(|()| file.sync_data());
+            let size = match &written {
+                Ok(()) => before + bytes.len() as u64,
+                Err(_) => {
+                    // What cannot be cut off again counts.
+                    let _ = file.set_len(before);
+                    file.metadata().map_or(before, |file| file.len())
+                }
+            };
+            contents.record(path, folded, size);
+            Ok(written?)
         })
     }
 
@@ -132,13 +152,8 @@ impl Folder {
                 return Ok(false);
             }
             contents.dir.remove_file(path)?;
-            let size = contents.files.remove(&folded).map_or(0, |entry| entry.size);
-            contents.bytes -= size;
-            for parent in parents(path) {
-                if contents.dir.remove_dir(parent).is_err() {
-                    break;
-                }
-            }
+            contents.erase(&folded);
+            contents.remove_empty(path);
             Ok(true)
         })
     }
@@ -169,16 +184,36 @@ impl Folder {
         self.with(|contents| Ok((contents.bytes, contents.files.len())))
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Contents) -> Result<T, FileError>) -> Result<T, FileError> {
-        work(self.lock().as_mut().ok_or(FileError::Gone)?)
+    pub(super) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Contents) -> Result<T, FileError>,
+    ) -> Result<T, FileError> {
+        let mut state = self.lock();
+        if matches!(*state, State::Unopened) {
+            *state = State::Open(Contents::open(&self.path)?);
+        }
+        match &mut *state {
+            State::Open(contents) => work(contents),
+            State::Unopened | State::Closed => Err(FileError::Gone),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Contents>> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Contents {
+    /// Takes stock of what is there, and clears away what a crash left unfinished. A folder that is missing is made.
+    fn open(path: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let dir = Dir::open_ambient_dir(path, ambient_authority())?;
+        let (files, folders) = (BTreeMap::new(), BTreeMap::new());
+        let mut contents = Self { dir: dir.try_clone()?, files, folders, bytes: 0, made: 0 };
+        contents.count(&dir, "")?;
+        Ok(contents)
+    }
+
     fn entry(&self, path: &str) -> Result<&Entry, FileError> {
         let entry = self.files.get(&path.to_ascii_lowercase()).filter(|entry| entry.path == path);
         entry.ok_or_else(|| FileError::Missing { path: path.to_owned() })
@@ -199,6 +234,13 @@ impl Contents {
         let old = self.files.get(folded).map(|entry| entry.size);
         if old.is_none() && self.files.len() >= FILES {
             return Err(FileError::TooMany { used: self.bytes, quota });
+        }
+        if old.is_none() {
+            let more = parents(folded).filter(|folder| !self.folders.contains_key(*folder)).count();
+            let wanted = self.folders.len() + more;
+            if more > 0 && wanted > FOLDERS {
+                return Err(FileError::TooManyFolders { used: self.bytes, wanted, quota });
+            }
         }
         let before = old.unwrap_or(0);
         let wanted = self.bytes.saturating_sub(if append { 0 } else { before }).saturating_add(bytes);
@@ -235,6 +277,7 @@ impl Contents {
         let done = self.write_as(&unfinished, path, bytes);
         if done.is_err() {
             let _ = self.dir.remove_file(&unfinished);
+            self.remove_empty(path);
         }
         done
     }
@@ -243,18 +286,56 @@ impl Contents {
         let mut file = self.dir.open_with(unfinished, OpenOptions::new().write(true).create_new(true))?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        let parent = path.rsplit_once('/').map(|(parent, _)| parent);
-        if let Some(parent) = parent {
+        if let Some((parent, _)) = path.rsplit_once('/') {
             self.dir.create_dir_all(parent)?;
         }
-        self.dir.rename(unfinished, &self.dir, path)?;
-        // The rename itself must reach the disk too. A `Dir` is a mere place on some systems, and cannot be synced.
-        self.dir.open(parent.unwrap_or("."))?.sync_all()
+        self.dir.rename(unfinished, &self.dir, path)
+    }
+
+    /// A rename must reach the disk too. A `Dir` is a mere place on some systems, and cannot be synced.
+    fn sync_parent(&self, path: &str) -> std::io::Result<()> {
+        #[cfg(test)]
+        if super::tests::SYNC_FAILS.get() {
+            return Err(std::io::Error::other("the disk fails"));
+        }
+        let parent = path.rsplit_once('/').map_or(".", |(parent, _)| parent);
+        self.dir.open(parent)?.sync_all()
+    }
+
+    /// Removes the folders that `path` was in, as far as nothing else is in them.
+    fn remove_empty(&self, path: &str) {
+        for folder in parents(path) {
+            match self.dir.remove_dir(folder) {
+                // One that was never made: there may be one above it.
+                Err(error) if error.kind() != ErrorKind::NotFound => break,
+                Ok(()) | Err(_) => {}
+            }
+        }
     }
 
     fn record(&mut self, path: &str, folded: String, size: u64) {
-        let old = self.files.insert(folded, Entry { path: path.to_owned(), size });
-        self.bytes = self.bytes - old.map_or(0, |old| old.size) + size;
+        let old = self.files.get(&folded).map(|entry| entry.size);
+        if old.is_none() {
+            for folder in parents(&folded) {
+                *self.folders.entry(folder.to_owned()).or_default() += 1;
+            }
+        }
+        self.files.insert(folded, Entry { path: path.to_owned(), size });
+        self.bytes = self.bytes - old.unwrap_or(0) + size;
+    }
+
+    fn erase(&mut self, folded: &str) {
+        let Some(entry) = self.files.remove(folded) else { return };
+        self.bytes -= entry.size;
+        for folder in parents(folded) {
+            let left = self.folders.get_mut(folder).map(|files| {
+                *files -= 1;
+                *files
+            });
+            if left == Some(0) {
+                self.folders.remove(folder);
+            }
+        }
     }
 
     /// Adds the files below `dir`, which is at `at` (empty, or with a slash at its end).

@@ -1,8 +1,20 @@
 use super::*;
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const QUOTA: u64 = 1000;
+/// Far more than anything here takes, so that only what never happens is caught.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+thread_local! {
+    /// On this thread the disk does not say that a rename has reached it.
+    pub(super) static SYNC_FAILS: Cell<bool> = const { Cell::new(false) };
+}
 
 fn namespace(user: &str, owner: &str) -> Namespace {
     Namespace { user: user.into(), owner: owner.into() }
@@ -152,6 +164,119 @@ fn there_are_only_so_many_files() {
     folder.write("more", b"", QUOTA).unwrap();
 }
 
+/// Empty files in deep folders would take the disk's room without any of the quota.
+#[test]
+fn there_are_only_so_many_folders() {
+    let (_keep, stores) = stores();
+    let folder = folder(&stores);
+    let path = |n: usize| format!("{n}{}/f", "/d".repeat(14));
+    let mut made = 0;
+    let full = loop {
+        match folder.write(&path(made), b"", 0) {
+            Ok(()) => made += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, FileError::TooManyFolders { used: 0, .. }), "{full}");
+    assert_eq!(made, FOLDERS / 15);
+    assert!(folder.append(&path(made), b"", 0).is_err());
+    // What is in folders that are there already has its place, whatever the case of other names.
+    folder.write("0/f", b"", 0).unwrap();
+    folder.write("f", b"", 0).unwrap();
+    // A file that goes takes its folders with it, also from the count.
+    assert!(folder.delete(&path(1)).unwrap());
+    folder.write(&path(made), b"", 0).unwrap();
+    assert!(folder.write(&path(made + 1), b"", 0).is_err());
+    drop(folder);
+    let again = self::folder(&stores);
+    assert!(again.write(&path(made + 1), b"", 0).is_err(), "counted anew");
+    assert!(again.delete(&path(2)).unwrap());
+    again.write(&path(made + 1), b"", 0).unwrap();
+}
+
+/// A file that is there counts, also where the disk fails after it was put there.
+#[test]
+fn a_disk_that_fails_late_does_not_lose_count() {
+    let (_keep, stores) = stores();
+    let folder = folder(&stores);
+    folder.write("a/b", &[0; 100], QUOTA).unwrap();
+    SYNC_FAILS.set(true);
+    for (path, size) in [("a/b", 300), ("c", 400)] {
+        assert!(matches!(folder.write(path, &vec![0; size], QUOTA), Err(FileError::Io(_))));
+    }
+    SYNC_FAILS.set(false);
+    assert_eq!(folder.usage().unwrap(), (700, 2));
+    assert!(matches!(folder.write("d", &[0; 301], QUOTA), Err(FileError::Quota { used: 700, .. })));
+    drop(folder);
+    assert_eq!(self::folder(&stores).usage().unwrap(), (700, 2), "as it is when it is counted anew");
+}
+
+/// A kill lets go of the folder on the thread that kills, which the whole host may be waiting for.
+#[test]
+fn who_lets_go_does_not_wait_for_who_opens() {
+    let (_keep, stores) = stores();
+    let (handle, ended) = (Arc::new(Handle::default()), Arc::new(AtomicBool::new(false)));
+    let (tell, opening) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let opener = thread::spawn({
+        let (handle, ended, folder) = (handle.clone(), ended.clone(), folder(&stores));
+        move || {
+            let slow = || {
+                tell.send(()).unwrap();
+                wait.recv().unwrap();
+                Ok(folder)
+            };
+            handle.get(|| !ended.load(Ordering::SeqCst), slow).map(drop)
+        }
+    });
+    opening.recv().unwrap();
+    ended.store(true, Ordering::SeqCst);
+    let (told, let_go) = mpsc::channel();
+    thread::spawn(move || {
+        handle.release();
+        told.send(handle)
+    });
+    let _handle = let_go.recv_timeout(PATIENCE).expect("a kill waits for the disk");
+    go_on.send(()).unwrap();
+    assert!(matches!(opener.join().unwrap(), Err(FileError::Gone)));
+    assert_eq!(stores.count(), 0, "who came late holds nothing");
+}
+
+/// An app that is removed while it writes, or a folder that takes long, is no neighbour's affair.
+#[test]
+fn nobody_waits_for_anothers_folder() {
+    let (_keep, stores) = stores();
+    let stores = Arc::new(stores);
+    let (mine, other) = ("mp1x/com.example.app", "mp1x/com.example.other");
+    let (tell, working) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let ann = folder(&stores);
+    let worker = thread::spawn(move || {
+        ann.with(|_| {
+            tell.send(()).unwrap();
+            wait.recv().unwrap();
+            Ok(())
+        })
+    });
+    working.recv().unwrap();
+    let removing = thread::spawn({
+        let stores = stores.clone();
+        move || stores.remove_app(mine)
+    });
+    let begun = Instant::now();
+    // Until the removal waits for the one who is at work.
+    while stores.open.try_lock().map_or(true, |open| open.keys().any(|of| of.owner == mine)) {
+        assert!(begun.elapsed() < PATIENCE, "all folders are held while one is closed");
+        thread::yield_now();
+    }
+    let bob = stores.open(&namespace("bob", other), || true).unwrap();
+    bob.write("f", b"x", QUOTA).unwrap();
+    go_on.send(()).unwrap();
+    worker.join().unwrap().unwrap();
+    removing.join().unwrap().unwrap();
+    assert!(!on_disk(&stores).exists());
+}
+
 /// What a crash leaves: an unfinished file, a folder made for it, an append that was cut off.
 #[test]
 fn a_crash_is_cleared_up_and_counted() {
@@ -213,6 +338,23 @@ fn removal_takes_all_users_and_nobody_else() {
     assert_eq!(contents(&kept, "f"), b"x");
     assert!(!on_disk(&stores).exists());
     assert!(matches!(stores.open(&namespace("ann", mine), || false), Err(FileError::Gone)));
+    assert_eq!(open("ann", mine).usage().unwrap(), (0, 0));
+}
+
+#[test]
+fn a_users_folder_goes_without_its_neighbours() {
+    let (_keep, stores) = stores();
+    let (mine, other) = ("mp1x/com.example.app", "mp1x/com.example.other");
+    let open = |user: &str, owner: &str| stores.open(&namespace(user, owner), || true).unwrap();
+    let (ann, bob, elsewhere) = (open("ann", mine), open("bob", mine), open("ann", other));
+    for folder in [&ann, &bob, &elsewhere] {
+        folder.write("f", b"x", QUOTA).unwrap();
+    }
+    stores.remove_user(&namespace("ann", mine)).unwrap();
+    stores.remove_user(&namespace("carol", mine)).unwrap();
+    assert!(matches!(ann.write("g", b"x", QUOTA), Err(FileError::Gone)));
+    assert!(!on_disk(&stores).exists());
+    assert_eq!((contents(&bob, "f"), contents(&elsewhere, "f")), (b"x".to_vec(), b"x".to_vec()));
     assert_eq!(open("ann", mine).usage().unwrap(), (0, 0));
 }
 

@@ -16,11 +16,13 @@ pub(super) const EVENTS: usize = 256;
 pub(super) const EVENT_BYTES: usize = 1 << 20;
 
 /// Bytes of what surrounds an event when it is told: the method's name, its id, and the names of its parts.
-const AROUND: usize = 128;
+pub(super) const AROUND: usize = 128;
 
 /// One event. Copies share its data, and each app is charged for its own.
 #[derive(Debug)]
 pub(super) struct Event {
+    /// Of the host's run in which it was published.
+    run: Arc<str>,
     pub(super) number: u64,
     pub(super) topic: Arc<str>,
     pub(super) data: Arc<RawValue>,
@@ -33,18 +35,20 @@ pub(super) struct Event {
 }
 
 impl Event {
-    pub(super) fn new(number: u64, topic: &str, data: Box<RawValue>) -> Self {
-        Self { number, topic: topic.into(), data: data.into(), attempts: 0, redelivered: false, hold: None }
+    pub(super) fn new(run: Arc<str>, number: u64, topic: &str, data: Box<RawValue>) -> Self {
+        let (topic, data) = (topic.into(), data.into());
+        Self { run, number, topic, data, attempts: 0, redelivered: false, hold: None }
     }
 
     /// The same event, charged with `hold`.
     pub(super) fn copy(&self, hold: Option<Hold>) -> Self {
-        Self { topic: self.topic.clone(), data: self.data.clone(), hold, ..*self }
+        let (run, topic, data) = (self.run.clone(), self.topic.clone(), self.data.clone());
+        Self { run, topic, data, hold, ..*self }
     }
 
-    /// Grows from event to event of one host, in length or in its digits.
+    /// Unlike that of any other event of this host, of earlier runs too: an app may remember it.
     pub(super) fn id(&self) -> String {
-        self.number.to_string()
+        format!("{}-{}", self.run, self.number)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -72,6 +76,18 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
+    }
+
+    /// Bytes that it takes while no instance is charged for it.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.bytes + self.events.len() * AROUND
+    }
+
+    /// Drops the oldest; false if there is none.
+    pub(super) fn drop_front(&mut self) -> bool {
+        let oldest = self.events.pop_first();
+        self.bytes -= oldest.as_ref().map_or(0, |(_, event)| event.bytes());
+        oldest.is_some()
     }
 
     pub(super) fn front(&mut self) -> Option<&mut Event> {

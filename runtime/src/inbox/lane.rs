@@ -5,75 +5,31 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::ATTEMPTS;
+use super::PERMISSION;
 use super::events::{Event, Queue, TOPICS};
 use super::pump::pump;
-use super::timers::{TimerState, Timers};
-use super::watch::{Changes, WATCHES, Watch};
-use crate::budget::{Hold, Ledger};
+use super::state::{Delivery, Outcome, State};
+use super::timers::TimerState;
+use super::watch::WATCHES;
+use crate::broker::{Claim, Permissions};
+use crate::budget::Ledger;
 use crate::data::Namespace;
 use crate::instance::Shared;
 use crate::stop::StopReason;
 use crate::supervisor::KillSwitch;
 
-/// The pause before a delivery is tried again; each further one is `GROWTH` times as long.
-const PAUSE: Duration = Duration::from_millis(100);
-const GROWTH: u32 = 5;
-
-/// How a delivery is getting on.
-#[derive(Debug, Default)]
-pub(super) struct Retry {
-    attempts: u32,
-    pub(super) not_before: Option<Instant>,
-}
-
-impl Retry {
-    pub(super) fn begin(&mut self) {
-        self.attempts += 1;
-        self.not_before = None;
-    }
-
-    fn ready(&self, now: Instant) -> bool {
-        self.not_before.is_none_or(|at| at <= now)
-    }
-
-    /// True if this was the last attempt.
-    fn failed(&mut self, now: Instant) -> bool {
-        self.not_before = Some(now + pause(self.attempts));
-        self.attempts >= ATTEMPTS
-    }
-
-    /// The guest could not be asked: that is no attempt.
-    fn postponed(&mut self, now: Instant) {
-        self.attempts = self.attempts.saturating_sub(1);
-        self.not_before = Some(now + PAUSE);
-    }
-}
-
-fn pause(attempts: u32) -> Duration {
-    PAUSE.saturating_mul(GROWTH.saturating_pow(attempts.saturating_sub(1)))
-}
-
-/// One thing to tell a guest.
+/// An instance that is told what waits for it.
 #[derive(Debug)]
-pub(super) enum Delivery {
-    Event { number: u64, topic: Arc<str>, data: Arc<RawValue>, redelivered: bool },
-    Changed(Changes),
-    Timer { id: String, number: u64 },
-}
-
-/// How telling it went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Done,
-    Failed,
-    /// The guest had no room for it just now.
-    Busy,
+pub(crate) struct Listener {
+    pub(crate) of: Namespace,
+    pub(crate) instance: u64,
+    pub(crate) switch: Arc<KillSwitch>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) permissions: Arc<Permissions>,
 }
 
 /// What there is to do.
@@ -87,10 +43,7 @@ pub(super) enum Next {
 
 #[derive(Debug)]
 pub(crate) struct Lane {
-    of: Namespace,
-    instance: u64,
-    switch: Arc<KillSwitch>,
-    ledger: Arc<Ledger>,
+    who: Listener,
     state: Mutex<State>,
     pub(super) wake: Notify,
     /// There was something to do.
@@ -114,34 +67,10 @@ impl std::fmt::Debug for Pump {
     }
 }
 
-#[derive(Debug, Default)]
-struct State {
-    topics: BTreeSet<String>,
-    queue: Queue,
-    events: Retry,
-    watch: Watch,
-    timers: Timers,
-    /// Whose turn it is: none of the three kinds may starve the others.
-    turn: u8,
-    closed: bool,
-    /// Charged for everything but the events.
-    names: Option<Hold>,
-}
-
 impl Lane {
-    pub(super) fn new(
-        of: Namespace,
-        instance: u64,
-        switch: Arc<KillSwitch>,
-        ledger: Arc<Ledger>,
-        topics: BTreeSet<String>,
-        queue: Queue,
-    ) -> Self {
+    pub(super) fn new(who: Listener, topics: BTreeSet<String>, queue: Queue) -> Self {
         Self {
-            of,
-            instance,
-            switch,
-            ledger,
+            who,
             roused: AtomicBool::new(!queue.is_empty()),
             pumping: AtomicBool::new(false),
             pump: OnceLock::new(),
@@ -153,17 +82,21 @@ impl Lane {
     }
 
     pub(crate) fn of(&self) -> &Namespace {
-        &self.of
+        &self.who.of
     }
 
     pub(crate) fn instance(&self) -> u64 {
-        self.instance
+        self.who.instance
+    }
+
+    pub(super) fn permissions(&self) -> &Arc<Permissions> {
+        &self.who.permissions
     }
 
     /// From now on the instance may be told what waits for it.
     pub(crate) fn start(self: &Arc<Self>, instance: Weak<Shared>, runtime: Handle) {
         let mut state = self.lock();
-        let dropped = state.queue.charge(|bytes| self.ledger.hold_aside(bytes));
+        let dropped = state.queue.charge(|bytes| self.who.ledger.hold_aside(bytes));
         self.charge_names(&mut state);
         drop(state);
         self.count_dropped(dropped);
@@ -190,11 +123,11 @@ impl Lane {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.switch.reason().is_some()
+        self.who.switch.reason().is_some()
     }
 
     pub(super) async fn ended(&self) {
-        self.switch.gone.cancelled().await;
+        self.who.switch.gone.cancelled().await;
     }
 
     /// Deliveries that the guest took, and those that were given up.
@@ -227,21 +160,40 @@ impl Lane {
     }
 
     pub(super) fn forget_events(&self) {
-        let mut state = self.lock();
-        state.topics.clear();
-        state.queue = Queue::default();
-        self.charge_names(&mut state);
+        self.forget_in(&mut self.lock());
     }
 
-    /// Nothing if it is not subscribed, else whether there was room.
+    fn forget_in(&self, state: &mut State) {
+        state.topics.clear();
+        state.queue = Queue::default();
+        self.charge_names(state);
+    }
+
+    /// From now on nothing is kept for its successor, which asks its user anew.
+    pub(super) fn leave_nothing(&self) {
+        self.lock().heirless = true;
+    }
+
+    /// Nothing if it does not hear of it, else whether there was room. Who may not hear of events is no reason to refuse
+    /// one: what it had subscribed to is forgotten once the permission is lost, however that came about, and what does not
+    /// fit while nobody has decided is dropped.
     pub(super) fn publish(self: &Arc<Self>, event: &Event) -> Option<bool> {
         let mut state = self.lock();
         if !state.topics.contains(&*event.topic) {
             return None;
         }
-        let hold = self.ledger.hold_aside(event.charged());
+        let claim = self.who.permissions.claim(PERMISSION);
+        if claim == Claim::Lost {
+            self.forget_in(&mut state);
+            return None;
+        }
+        let hold = self.who.ledger.hold_aside(event.charged());
         let taken = hold.is_some_and(|hold| state.queue.push(event.copy(Some(hold))));
         drop(state);
+        if !taken && claim == Claim::Open {
+            self.count_dropped(1);
+            return None;
+        }
         self.rouse();
         Some(taken)
     }
@@ -309,12 +261,14 @@ impl Lane {
     /// Ends the lane: what its successor shall hear, unless there is to be nothing, or it was taken already.
     pub(super) fn close(&self) -> Option<(BTreeSet<String>, Queue)> {
         let mut state = self.lock();
-        let State { topics, mut queue, .. } = std::mem::take(&mut *state);
+        let State { topics, mut queue, heirless, closed, .. } = std::mem::take(&mut *state);
+        state.closed = true;
         queue.discharge();
-        let again = std::mem::replace(&mut state.closed, true);
-        // Who was killed did something wrong; what it had asked for is not carried on.
-        let killed = matches!(self.switch.reason(), Some(StopReason::Killed { .. }));
-        (!again && !killed).then_some((topics, queue))
+        // Who was killed did something wrong; what it had asked for is not carried on. Nor is what was asked for under a
+        // permission that is lost.
+        let killed = matches!(self.who.switch.reason(), Some(StopReason::Killed { .. }));
+        let lost = self.who.permissions.claim(PERMISSION) == Claim::Lost;
+        (!closed && !killed && !heirless && !lost).then_some((topics, queue))
     }
 
     /// Begins the next delivery. `allowed` tells which permissions are effective: what needs one that is not waits.
@@ -332,7 +286,7 @@ impl Lane {
             }
         }
         let paused = [
-            state.events.not_before.filter(|_| !state.queue.is_empty() && allowed("events")),
+            state.events.not_before.filter(|_| !state.queue.is_empty() && allowed(PERMISSION)),
             state.watch.retry.not_before.filter(|_| state.watch.pending() && allowed("storage")),
             state.timers.next(),
         ];
@@ -344,7 +298,7 @@ impl Lane {
         let given_up = match delivery {
             Delivery::Event { number, .. } => {
                 let given_up = state.event_ended(number, outcome, now);
-                state.queue.charge_again(number, |bytes| self.ledger.hold_aside(bytes));
+                state.queue.charge_again(number, |bytes| self.who.ledger.hold_aside(bytes));
                 given_up
             }
             Delivery::Changed(changes) => state.changes_ended(changes, outcome, now),
@@ -361,7 +315,7 @@ impl Lane {
     pub(super) fn count_dropped(&self, dropped: u64) {
         if dropped > 0 {
             self.dropped.fetch_add(dropped, Ordering::Relaxed);
-            tracing::warn!(owner = %self.of.owner, dropped, "an app did not take what it was told");
+            tracing::warn!(owner = %self.who.of.owner, dropped, "an app did not take what it was told");
         }
     }
 
@@ -372,7 +326,7 @@ impl Lane {
         match &mut state.names {
             Some(names) => names.resize(bytes),
             none => {
-                *none = self.ledger.hold_aside(bytes);
+                *none = self.who.ledger.hold_aside(bytes);
                 none.is_some()
             }
         }
@@ -388,88 +342,5 @@ impl Lane {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn next_event(&mut self, now: Instant, allowed: &impl Fn(&str) -> bool) -> Option<Delivery> {
-        if self.queue.is_empty() || !self.events.ready(now) || !allowed("events") {
-            return None;
-        }
-        let event = self.queue.front()?;
-        event.attempts += 1;
-        event.release();
-        self.events.attempts = event.attempts;
-        self.events.not_before = None;
-        Some(Delivery::Event {
-            number: event.number,
-            topic: event.topic.clone(),
-            data: event.data.clone(),
-            redelivered: event.redelivered || event.attempts > 1,
-        })
-    }
-
-    fn next_changes(&mut self, now: Instant, allowed: &impl Fn(&str) -> bool) -> Option<Delivery> {
-        if !self.watch.pending() || !self.watch.retry.ready(now) || !allowed("storage") {
-            return None;
-        }
-        self.watch.retry.begin();
-        Some(Delivery::Changed(self.watch.take()))
-    }
-
-    /// Each of these tells whether the delivery was given up.
-    fn event_ended(&mut self, number: u64, outcome: Outcome, now: Instant) -> bool {
-        let give_up = match outcome {
-            Outcome::Done => true,
-            Outcome::Failed => self.events.failed(now),
-            Outcome::Busy => {
-                self.events.postponed(now);
-                let attempts = self.events.attempts;
-                // It may be gone: the guest may have unsubscribed in its handler.
-                if let Some(event) = self.queue.get_mut(number) {
-                    event.attempts = attempts;
-                }
-                false
-            }
-        };
-        if give_up {
-            self.queue.remove(number);
-            self.events = Retry::default();
-        }
-        give_up && outcome == Outcome::Failed
-    }
-
-    fn changes_ended(&mut self, changes: Changes, outcome: Outcome, now: Instant) -> bool {
-        let give_up = match outcome {
-            Outcome::Done => true,
-            Outcome::Failed => self.watch.retry.failed(now),
-            Outcome::Busy => {
-                self.watch.retry.postponed(now);
-                false
-            }
-        };
-        if give_up {
-            self.watch.retry = Retry::default();
-        } else {
-            self.watch.put_back(changes);
-        }
-        give_up && outcome == Outcome::Failed
-    }
-
-    fn timer_ended(&mut self, id: &str, number: u64, outcome: Outcome, now: Instant) -> bool {
-        // It may be gone, or another: the guest may have set or cleared it in its handler.
-        let Some(retry) = self.timers.retry(id, number) else { return false };
-        let give_up = match outcome {
-            Outcome::Done => true,
-            Outcome::Failed => retry.failed(now),
-            Outcome::Busy => {
-                retry.postponed(now);
-                false
-            }
-        };
-        if give_up {
-            self.timers.done(id, number, now);
-        }
-        give_up && outcome == Outcome::Failed
     }
 }

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::Lane;
-use super::lane::{Delivery, Next, Outcome};
+use super::lane::Next;
+use super::state::{Delivery, Outcome};
 use crate::error::CallError;
 use crate::instance::{Instance, Shared};
 use crate::rpc::code;
@@ -75,7 +76,7 @@ async fn deliver(instance: &Instance, delivery: &Delivery) -> Result<(), CallErr
     struct Message<'a> {
         topic: &'a str,
         data: &'a RawValue,
-        id: String,
+        id: &'a str,
         redelivered: bool,
     }
     #[derive(Serialize)]
@@ -88,8 +89,8 @@ async fn deliver(instance: &Instance, delivery: &Delivery) -> Result<(), CallErr
         id: &'a str,
     }
     match delivery {
-        Delivery::Event { number, topic, data, redelivered } => {
-            let (id, redelivered) = (number.to_string(), *redelivered);
+        Delivery::Event { id, topic, data, redelivered, .. } => {
+            let redelivered = *redelivered;
             instance.notify(told::EVENT, &Message { topic, data, id, redelivered }).await
         }
         Delivery::Changed(changes) => {

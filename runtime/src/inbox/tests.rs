@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,9 +9,215 @@ use super::events::{EVENT_BYTES, EVENTS};
 use super::timers::Timers;
 use super::watch::Watch;
 use super::*;
+use crate::budget::Ledger;
+use crate::engine::Ticker;
+use crate::rpc::Denial;
+use crate::stop::StopReason;
+use crate::supervisor::KillSwitch;
+
+fn text(bytes: usize) -> Box<RawValue> {
+    to_raw_value(&"x".repeat(bytes)).unwrap()
+}
 
 fn event(number: u64, bytes: usize) -> Event {
-    Event::new(number, "t", to_raw_value(&"x".repeat(bytes)).unwrap())
+    Event::new("run".into(), number, "t", text(bytes))
+}
+
+fn of(user: &str) -> Namespace {
+    Namespace::new(user, "mp1x", "com.example.app")
+}
+
+/// Instances as far as they are told something.
+struct House {
+    inboxes: Inboxes,
+    ticker: Arc<Ticker>,
+    instances: u64,
+}
+
+impl House {
+    fn new() -> Self {
+        let ticker = Arc::new(Ticker::start(std::iter::empty()).unwrap());
+        Self { inboxes: Inboxes::default(), ticker, instances: 0 }
+    }
+
+    fn join(&mut self, user: &str, permissions: &Arc<Permissions>) -> (Arc<Lane>, Arc<KillSwitch>) {
+        self.instances += 1;
+        let switch = KillSwitch::new(self.ticker.clone());
+        let lane = self.inboxes.join(Listener {
+            of: of(user),
+            instance: self.instances,
+            switch: switch.clone(),
+            ledger: Ledger::alone(u64::MAX),
+            permissions: permissions.clone(),
+        });
+        (lane, switch)
+    }
+
+    /// One that may hear of events, and has subscribed to `topic`.
+    fn subscribed(&mut self, user: &str, topic: &str) -> (Arc<Lane>, Arc<Permissions>) {
+        let permissions = Permissions::undecided(&["events"]);
+        permissions.allow("events");
+        let (lane, _) = self.join(user, &permissions);
+        assert!(lane.subscribe(topic.into()));
+        (lane, permissions)
+    }
+
+    fn publish(&self, bytes: usize) -> Result<usize, Vec<Receiver>> {
+        self.publish_to("", bytes)
+    }
+
+    /// To users whose id begins so.
+    fn publish_to(&self, users: &str, bytes: usize) -> Result<usize, Vec<Receiver>> {
+        match self.inboxes.publish(|of| of.user.starts_with(users), "t", text(bytes)) {
+            Ok(published) => Ok(published.receivers),
+            Err(PublishError::Full { full, .. }) => Err(full),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What is kept in all mailboxes, by counting it.
+    fn kept(&self) -> usize {
+        let boxes = self.inboxes.lock();
+        let kept = boxes.of.values().map(|mailbox| mailbox.kept.bytes()).sum();
+        assert_eq!(boxes.kept, kept);
+        kept
+    }
+
+    fn mailboxes(&self) -> usize {
+        self.inboxes.lock().of.len()
+    }
+}
+
+/// An app that remembers what it has taken would drop what is new.
+#[test]
+fn no_two_events_have_one_id_whatever_the_run() {
+    let mut ids = HashSet::new();
+    for _run in 0..3 {
+        let house = House::new();
+        for _ in 0..3 {
+            let published = house.inboxes.publish(|_| true, "t", text(1)).unwrap();
+            assert!(ids.insert(published.id.clone()), "{}", published.id);
+        }
+    }
+}
+
+/// Whoever has no permission for events is told none, and is nobody's reason to refuse one.
+#[test]
+fn only_who_may_hear_of_events_can_be_full_of_them() {
+    let mut house = House::new();
+    let (lane, permissions) = house.subscribed("ann", "t");
+    for _ in 0..EVENTS {
+        assert_eq!(house.publish(1), Ok(1));
+    }
+    assert_eq!(house.publish(1).unwrap_err()[0].user, "ann");
+    permissions.refuse("events", Denial::NotInUse);
+    assert!(house.publish(1).is_err(), "it comes back when it is shown");
+    for way in ["revoked", "blocked", "run out", "forgotten"] {
+        match way {
+            "revoked" => permissions.refuse("events", Denial::Revoked),
+            "blocked" => permissions.refuse("events", Denial::Blocked),
+            "run out" => permissions.reopen("events", true),
+            _ => permissions.reopen("events", false),
+        }
+        assert_eq!(house.publish(1), Ok(0), "{way}");
+        permissions.allow("events");
+        assert_eq!(house.publish(1), Ok(0), "{way}: it has to subscribe anew");
+        assert!(lane.subscribe("t".into()));
+        assert_eq!(house.publish(1), Ok(1), "{way}: and nothing of before is in its queue");
+    }
+    house.inboxes.leave(&lane);
+
+    // What was left waits for one that nobody has decided about yet; what does not fit is dropped, and counted.
+    let undecided = Permissions::undecided(&["events"]);
+    let (next, _) = house.join("ann", &undecided);
+    for _ in 1..EVENTS {
+        assert_eq!(house.publish(1), Ok(1));
+    }
+    assert_eq!((house.publish(1), next.counts()), (Ok(0), (0, 1)));
+    undecided.allow("events");
+    assert!(house.publish(1).is_err());
+}
+
+#[test]
+fn what_was_left_is_forgotten_with_the_permission_it_was_asked_under() {
+    let mut house = House::new();
+    let (lane, permissions) = house.subscribed("ann", "t");
+    house.inboxes.leave(&lane);
+    assert_eq!(house.publish(1), Ok(1), "nobody runs, and somebody will");
+    permissions.reopen("events", true);
+    assert_eq!((house.publish(1), house.mailboxes(), house.kept()), (Ok(0), 0, 0));
+
+    // One that ends without it leaves nothing, and nor does one whose user is asked anew.
+    let (lane, permissions) = house.subscribed("ann", "t");
+    permissions.refuse("events", Denial::Blocked);
+    house.inboxes.leave(&lane);
+    assert_eq!(house.mailboxes(), 0);
+    let (lane, _) = house.subscribed("ann", "t");
+    house.inboxes.asked_again(&of("ann"));
+    assert_eq!(house.publish(1), Ok(1), "what runs keeps what it has");
+    house.inboxes.leave(&lane);
+    assert_eq!(house.mailboxes(), 0);
+    let (lane, _) = house.subscribed("ann", "t");
+    house.inboxes.leave(&lane);
+    house.inboxes.asked_again(&of("ann"));
+    assert_eq!(house.mailboxes(), 0);
+    let permissions = Permissions::undecided(&["events"]);
+    permissions.allow("events");
+    let (lane, switch) = house.join("ann", &permissions);
+    lane.subscribe("t".into());
+    switch.kill(StopReason::Killed { why: "test".into() });
+    house.inboxes.leave(&lane);
+    assert_eq!(house.mailboxes(), 0);
+}
+
+/// Those who were charged are gone: the host keeps so much for all of them, and the noisy give first.
+#[test]
+fn what_is_left_is_bounded_for_all_together() {
+    const EACH: usize = EVENT_BYTES / 8 - 100;
+    let mut house = House::new();
+    let users: Vec<_> = (0..3 * KEPT / EVENT_BYTES).map(|n| format!("noisy {n}")).collect();
+    let (quiet, _) = house.subscribed("quiet", "t");
+    assert_eq!(house.publish(10), Ok(1));
+    house.inboxes.leave(&quiet);
+    let mut lanes = Vec::new();
+    for user in &users {
+        lanes.push(house.subscribed(user, "t").0);
+    }
+    for _ in 0..8 {
+        assert_eq!(house.publish_to("noisy", EACH), Ok(users.len()));
+    }
+    for lane in &lanes {
+        house.inboxes.leave(lane);
+        assert!(house.kept() <= KEPT);
+    }
+    assert!(house.kept() > KEPT - EVENT_BYTES, "no more is dropped than has to be");
+    // Also where it grows while nobody runs. Everybody still hears: it is events that were dropped.
+    assert_eq!(house.publish_to("noisy", EACH), Ok(users.len()));
+    assert!(house.kept() <= KEPT);
+    let dropped = |house: &mut House, user: &str| {
+        let permissions = Permissions::undecided(&["events"]);
+        house.join(user, &permissions).0.counts().1
+    };
+    assert!(dropped(&mut house, &users[0]) > 0, "its next instance is counted with them");
+    assert_eq!(dropped(&mut house, "quiet"), 0, "whoever left little lost nothing");
+}
+
+/// Instances beside each other have each so many topics; what they leave is no more than one may have.
+#[test]
+fn topics_do_not_add_up_from_instance_to_instance() {
+    let mut house = House::new();
+    for round in 0..3 {
+        let permissions = Permissions::undecided(&["events"]);
+        permissions.allow("events");
+        let lanes = [house.join("ann", &permissions).0, house.join("ann", &permissions).0];
+        for (which, lane) in lanes.iter().enumerate() {
+            let subscribed = (0..TOPICS).filter(|n| lane.subscribe(format!("{round}/{which}/{n}"))).count();
+            assert!(subscribed == TOPICS || round > 0);
+        }
+        lanes.iter().for_each(|lane| house.inboxes.leave(lane));
+        let boxes = house.inboxes.lock();
+        assert_eq!(boxes.of[&of("ann")].kept.topics.len(), TOPICS);
+    }
 }
 
 #[test]

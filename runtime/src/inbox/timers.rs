@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::lane::Retry;
+use super::state::Retry;
 
 /// The most timers of one instance.
 pub(crate) const TIMERS: usize = 32;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::lane::Retry;
+use super::state::Retry;
 
 /// The most prefixes that one instance may watch.
 pub(crate) const WATCHES: usize = 16;

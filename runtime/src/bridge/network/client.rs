@@ -78,9 +78,7 @@ impl Client {
         let place = Arc::new(self.enter(&session.network)?);
         let memory = session.ledger.hold(exchange::MEMORY).ok_or(FetchError::NoMemory)?;
         for _ in 0..=REDIRECTS {
-            still_allowed(session)?;
-            session.metrics.count_sent(request.body.len());
-            let (parts, exchange) = self.exchange(&target, &request, &place).await?;
+            let (parts, exchange) = self.exchange(session, &target, &request, &place).await?;
             let Some(location) = redirect(&parts) else {
                 let (url, host) = (target.url().to_owned(), target.host);
                 let held = Held { _place: place, _memory: memory };
@@ -106,14 +104,17 @@ impl Client {
         Ok(Place { _of_instance: of_instance, _of_host: of_host })
     }
 
-    /// One hop. The addresses that are checked here are the ones connected to: the name is looked up once.
+    /// One hop. The addresses that are checked here are the ones connected to: the name is looked up once. Whoever lost the
+    /// permission while something was waited for neither connects nor sends.
     async fn exchange(
         &self,
+        session: &Session,
         target: &Target,
         request: &Outgoing,
         place: &Arc<Place>,
     ) -> Result<(Parts, Exchange), FetchError> {
         let host = || target.host.clone();
+        still_allowed(session)?;
         let found = self.policy.resolver.addresses(&target.host, place).await;
         let addresses = found.unwrap_or_else(|error| {
             tracing::debug!(host = %target.host, %error, "no address");
@@ -123,6 +124,7 @@ impl Client {
             return Err(FetchError::Unresolved { host: host() });
         }
         resolve::check(&target.host, &addresses, &self.policy)?;
+        still_allowed(session)?;
         let mut connected = None;
         for address in addresses.into_iter().take(ATTEMPTS) {
             let attempt = TcpStream::connect(SocketAddr::new(address, target.port));
@@ -139,6 +141,8 @@ impl Client {
         } else {
             Box::new(socket) as Box<dyn Io>
         };
+        still_allowed(session)?;
+        session.metrics.count_sent(request.body.len());
         let (parts, exchange) =
             Exchange::start(io, self.message(target, request)?).await.map_err(|error| {
                 tracing::debug!(host = %target.host, %error, "no answer");

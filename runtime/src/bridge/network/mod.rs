@@ -14,6 +14,7 @@ mod resolve;
 mod streams;
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,11 +133,43 @@ fn declared_hosts(session: &Session) -> &[HostPattern] {
 /// Asked again wherever a request goes on after waiting: a permission that was taken back ends it.
 fn still_allowed(session: &Session) -> Result<(), RpcError> {
     let permissions = &session.permissions;
-    let held = permissions.index_of(PERMISSION).map(|index| permissions.holds(index, None));
-    match held {
-        Some(Ok(())) => Ok(()),
-        Some(Err(denial)) if denial.is_orders() => Err(RpcError::permission_denied(PERMISSION, denial)),
-        Some(Err(_)) | None => Err(RpcError::permission_denied(PERMISSION, Denial::Revoked)),
+    match permissions.index_of(PERMISSION).map(|index| permissions.holds(index, None)) {
+        Some(held) => held.map_err(denied),
+        None => Err(denied(Denial::NotDeclared)),
+    }
+}
+
+fn denied(denial: Denial) -> RpcError {
+    // It was granted when the request began: whoever forgets it, and the time that it was for, take it back.
+    let told = if denial == Denial::NotGranted { Denial::Revoked } else { denial };
+    RpcError::permission_denied(PERMISSION, told)
+}
+
+/// Carries out `work` until the permission is lost, and drops it then wherever it waits: for a name, a connection, or a
+/// server that says nothing.
+async fn while_allowed<T>(
+    session: &Session,
+    work: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    let Some(index) = session.permissions.index_of(PERMISSION) else {
+        return Err(denied(Denial::NotDeclared).into());
+    };
+    tokio::select! {
+        biased;
+        denial = session.permissions.lost(index, |_| true) => Err(denied(denial).into()),
+        done = work => done,
+    }
+}
+
+/// Ready when the permission is lost under which a stream is open.
+fn taken_back(session: &Session) -> impl Future<Output = ()> + Send + 'static + use<> {
+    let permissions = session.permissions.clone();
+    async move {
+        // While its app is hidden nobody reads it; it waits, as the app does.
+        let ends = |denial: Denial| denial != Denial::NotInUse;
+        if let Some(index) = permissions.index_of(PERMISSION) {
+            permissions.lost(index, ends).await;
+        }
     }
 }
 
@@ -200,7 +233,8 @@ impl Client {
 
     async fn fetch(&self, caller: &Caller, wanted: Wanted) -> Result<Fetched, FetchError> {
         let deadline = self.deadline(wanted.timeout_ms);
-        let fetching = self.fetch_whole(&caller.session, wanted, deadline);
+        let session = &caller.session;
+        let fetching = while_allowed(session, self.fetch_whole(session, wanted, deadline));
         tokio::time::timeout_at(deadline, fetching).await.unwrap_or(Err(FetchError::TimedOut))
     }
 
@@ -235,6 +269,7 @@ impl Client {
         let session = &caller.session;
         let deadline = self.deadline(wanted.timeout_ms);
         let sending = async { self.send(session, outgoing(wanted, self.policy.request_bytes)?).await };
+        let sending = while_allowed(session, sending);
         let opened: Result<Opened, _> =
             tokio::time::timeout_at(deadline, sending).await.unwrap_or(Err(FetchError::TimedOut));
         let mut opened = opened?;
@@ -242,7 +277,8 @@ impl Client {
         let head = Head::new(&opened.parts, std::mem::take(&mut opened.url));
         let deadline = Instant::now() + self.policy.stream_time;
         let stream = Stream::new(opened, self.policy.response_bytes, deadline)?;
-        let stream = session.network.streams.insert(stream, session.life.switch.gone.clone());
+        let gone = session.life.switch.gone.clone();
+        let stream = session.network.streams.insert(stream, gone, taken_back(session));
         Ok(Open { head, stream })
     }
 
@@ -255,7 +291,7 @@ impl Client {
         }
         let mut borrowed = session.network.streams.borrow(wanted.stream)?;
         let stream = borrowed.stream()?;
-        let piece = stream.read(most, self.policy.idle_timeout).await?;
+        let piece = while_allowed(session, stream.read(most, self.policy.idle_timeout)).await?;
         still_allowed(session)?;
         let done = piece.is_none() || stream.is_done();
         let piece = piece.unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Answers that an app reads piece by piece.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -98,9 +99,15 @@ struct Table {
 }
 
 impl Streams {
-    /// Keeps a stream until it is closed, read to its end or to its deadline, or `gone` is cancelled: an instance that
-    /// was killed lives on as a name for as long as its host likes, its sockets do not.
-    pub(super) fn insert(self: &Arc<Self>, mut stream: Stream, gone: CancellationToken) -> u64 {
+    /// Keeps a stream until it is closed, read to its end or to its deadline, `gone` is cancelled or the permission is
+    /// `lost`: an instance that was killed lives on as a name for as long as its host likes, its sockets do not; nor do
+    /// those that nobody may read from any more.
+    pub(super) fn insert(
+        self: &Arc<Self>,
+        mut stream: Stream,
+        gone: CancellationToken,
+        lost: impl Future<Output = ()> + Send + 'static,
+    ) -> u64 {
         let mut table = self.lock();
         table.last += 1;
         let id = table.last;
@@ -108,6 +115,7 @@ impl Streams {
         let watch = tokio::spawn(async move {
             let late = tokio::select! {
                 () = gone.cancelled() => false,
+                () = lost => false,
                 () = tokio::time::sleep_until(deadline) => true,
             };
             match streams.upgrade() {
