@@ -191,10 +191,19 @@ async fn calls_beyond_the_limit_are_told_so_at_once() {
 /// ceiling is refused with its name.
 #[tokio::test]
 async fn every_limit_can_be_asked_for_and_has_a_ceiling() {
-    let host = host();
-    let (phone, most) = (Limits::PHONE, Policy::default().ceilings);
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap();
     let ms = Duration::from_millis;
+    let phone = Limits::PHONE;
+    let most = Limits {
+        memory_bytes: phone.memory_bytes,
+        cpu_per_call: ms(6000),
+        cpu_per_second: ms(600),
+        wall_per_call: ms(40_000),
+        message_bytes: 2 << 20,
+        calls_in_flight: 100,
+        log_lines_per_second: 200,
+    };
+    let host = host_with(|b| b.policy(Policy { ceilings: most, ..Policy::default() }));
     type Case = (&'static str, u64, u64, &'static str, Limits);
     let cases: [Case; 7] = [
         ("memory_bytes", 4 << 20, most.memory_bytes, "memory", Limits { memory_bytes: 4 << 20, ..phone }),
@@ -253,11 +262,13 @@ async fn every_limit_can_be_asked_for_and_has_a_ceiling() {
             let app = host.run(&asking("most", ceiling)).await;
             assert_ne!(app.limits(), phone, "{name}: the ceiling itself is allowed");
         }
-        let over = asking("more", ceiling + 1);
+        // Memory comes in pages.
+        let more = ceiling + if name == "memory_bytes" { PAGE } else { 1 };
+        let over = asking("more", more);
         host.install(over.signed()).await.unwrap();
         match host.launch(&over.app_id, "ann").await.unwrap_err() {
             LaunchError::OverPolicy { what, asked, allowed, .. } => {
-                assert_eq!((what, asked, allowed), (label, ceiling + 1, ceiling));
+                assert_eq!((what, asked, allowed), (label, more, ceiling));
             }
             other => panic!("{name}: {other}"),
         }
