@@ -12,6 +12,13 @@ use wasmtime::ResourceLimiter;
 use crate::memory::Seat;
 use crate::policy::PAGE;
 
+/// Memories grow in whole pages. What is beyond such a bound by less than this is not the host's yet: or a message, which
+/// come and go by the million, would cross it every time.
+const SLACK: u64 = PAGE / 2;
+
+/// The longest message, in bytes, that is charged without an exchange between threads.
+const SHORT: usize = 1024;
+
 /// Bytes a table element is charged at: the size of a reference on a 64-bit host.
 pub(crate) const TABLE_ELEMENT: u64 = 8;
 
@@ -23,12 +30,14 @@ pub(crate) const ENTITIES: usize = 64;
 pub(crate) struct Ledger {
     cap: u64,
     used: AtomicU64,
+    /// The message of the call that runs, where it is a short one: one call runs at a time, and is short enough for an
+    /// exchange between threads to show.
+    call: AtomicU64,
     peak: AtomicU64,
     /// The demand that was refused last; 0 when none was since [`Ledger::forgive`].
     refused: AtomicU64,
     seat: Arc<Seat>,
-    /// How much of what is used the seat stands for. The rest is the host's too, in whole pages: messages that come and
-    /// go by the million rarely cross one.
+    /// How much of what is used the seat stands for. The rest is the host's too, in whole pages.
     covered: AtomicU64,
     /// Set when it was the host that had no room.
     host_full: AtomicBool,
@@ -42,6 +51,7 @@ impl Ledger {
         Arc::new(Self {
             cap,
             used: AtomicU64::new(0),
+            call: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             seat,
@@ -63,7 +73,7 @@ impl Ledger {
     }
 
     pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.used.load(Ordering::Relaxed) + self.call.load(Ordering::Relaxed)
     }
 
     pub(crate) fn peak(&self) -> u64 {
@@ -72,7 +82,7 @@ impl Ledger {
 
     /// From now on the seat stands for what is used now, as was measured.
     pub(crate) fn covers_all(&self) {
-        self.covered.store(self.used(), Ordering::Relaxed);
+        self.covered.store(self.used.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Bytes in all that were wanted when a demand was refused last, if any was.
@@ -111,8 +121,8 @@ impl Ledger {
     /// The host's part of so much in use, beside the seat. A difference of two of these is what a change costs the
     /// host, whatever else changes at the same time.
     fn of_host(&self, used: u64) -> u64 {
-        let covered = self.covered.load(Ordering::Relaxed);
-        pages(used.max(covered)) - pages(covered)
+        let beyond = used.saturating_sub(self.covered.load(Ordering::Relaxed));
+        beyond.saturating_sub(SLACK).div_ceil(PAGE).saturating_mul(PAGE)
     }
 
     /// What cannot be charged is remembered as what the guest was refused.
@@ -121,13 +131,15 @@ impl Ledger {
     }
 
     fn charge_aside(&self, bytes: u64) -> Result<u64, Refused> {
+        let call = self.call.load(Ordering::Relaxed);
         let charged = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(bytes).filter(|&total| total <= self.cap)
+            used.checked_add(bytes).filter(|total| total.checked_add(call).is_some_and(|all| all <= self.cap))
         });
         let before = match charged {
             Ok(before) => before,
             Err(used) => {
-                return Err(self.count_refusal(used.saturating_add(bytes), false));
+                let wanted = used.saturating_add(call).saturating_add(bytes);
+                return Err(self.count_refusal(wanted, false));
             }
         };
         let after = before + bytes;
@@ -139,10 +151,14 @@ impl Ledger {
             self.seat.correct(more, less);
             return Err(self.count_refusal(after, true));
         }
-        if after > self.peak.load(Ordering::Relaxed) {
-            self.peak.fetch_max(after, Ordering::Relaxed);
-        }
+        self.look_at_peak(after + call);
         Ok(bytes)
+    }
+
+    fn look_at_peak(&self, used: u64) {
+        if used > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(used, Ordering::Relaxed);
+        }
     }
 
     fn refund(&self, bytes: u64) {
@@ -165,16 +181,30 @@ impl Ledger {
         Some(Hold { ledger: self.clone(), bytes })
     }
 
+    /// Charges the message of the one call that runs.
+    ///
+    /// A short one may be over the cap by its own length, if something else is charged by another thread in that moment.
+    pub(crate) fn hold_call(&self, bytes: usize) -> Option<HoldCall<'_>> {
+        if bytes > SHORT {
+            return self.hold_here(bytes).map(HoldCall::Long);
+        }
+        let bytes = u64::try_from(bytes).ok()?;
+        let used = self.used.load(Ordering::Relaxed) + bytes;
+        if used > self.cap {
+            let refused = self.count_refusal(used, false);
+            self.refuse(refused.wanted, refused.host_full);
+            return None;
+        }
+        self.call.store(bytes, Ordering::Relaxed);
+        self.look_at_peak(used);
+        Some(HoldCall::Short(self))
+    }
+
     /// The same for who knows that the ledger outlives it: a call is short enough for a counted reference to show.
     pub(crate) fn hold_here(&self, bytes: usize) -> Option<Hold<&Self>> {
         let bytes = self.charge(u64::try_from(bytes).ok()?)?;
         Some(Hold { ledger: self, bytes })
     }
-}
-
-/// So many bytes in whole pages.
-fn pages(bytes: u64) -> u64 {
-    bytes.div_ceil(PAGE).saturating_mul(PAGE)
 }
 
 struct Refused {
@@ -206,6 +236,22 @@ impl Hold {
 impl<L: Deref<Target = Ledger>> Drop for Hold<L> {
     fn drop(&mut self) {
         self.ledger.refund(self.bytes);
+    }
+}
+
+/// The message of the call that runs, refunded on drop.
+#[derive(Debug)]
+pub(crate) enum HoldCall<'l> {
+    Short(&'l Ledger),
+    Long(#[expect(dead_code, reason = "refunds when it is dropped")] Hold<&'l Ledger>),
+}
+
+impl Drop for HoldCall<'_> {
+    fn drop(&mut self) {
+        match self {
+            Self::Short(ledger) => ledger.call.store(0, Ordering::Relaxed),
+            Self::Long(_) => {}
+        }
     }
 }
 
@@ -310,7 +356,9 @@ mod tests {
     fn small_buffers_are_the_hosts_too_in_whole_pages() {
         let memory = HostMemory::new(2 * PAGE as u64);
         let ledger = Ledger::new(100 * PAGE as u64, memory.seat(0).unwrap(), 0);
-        let small: Vec<_> = (0..2 * PAGE / 1024).map(|_| ledger.hold(1024).unwrap()).collect();
+        let mut small: Vec<_> = (0..PAGE / 2048).map(|_| ledger.hold(1024).unwrap()).collect();
+        assert_eq!(memory.used(), 0);
+        small.extend((0..2 * PAGE / 1024).map(|_| ledger.hold(1024).unwrap()));
         assert_eq!(memory.used(), 2 * PAGE as u64);
         assert!(ledger.hold(1).is_none() && ledger.host_was_full());
         drop(small);
@@ -330,6 +378,25 @@ mod tests {
         drop(hold);
         assert!(budget.memory_growing(0, PAGE, None).unwrap());
         assert_eq!(ledger.peak(), 3 * PAGE as u64);
+    }
+
+    #[test]
+    fn a_calls_message_counts_while_it_lasts_short_or_long() {
+        for bytes in [6, SHORT, SHORT + 1, PAGE] {
+            let ledger = Ledger::alone(2 * PAGE as u64);
+            let mut budget = Budget::new(ledger.clone());
+            assert!(budget.memory_growing(0, PAGE, None).unwrap());
+            let hold = ledger.hold_call(bytes).unwrap();
+            let used = (PAGE + bytes) as u64;
+            assert_eq!((ledger.used(), ledger.peak()), (used, used));
+            assert!(!budget.memory_growing(0, PAGE - bytes + 1, None).unwrap(), "{bytes}");
+            assert_eq!(ledger.refused(), Some(2 * PAGE as u64 + 1));
+            assert!(budget.memory_growing(0, PAGE - bytes, None).unwrap(), "{bytes}");
+            drop(hold);
+            assert_eq!(ledger.used(), (2 * PAGE - bytes) as u64);
+            assert!(budget.memory_growing(0, bytes, None).unwrap());
+            assert!(ledger.hold_call(1).is_none() && ledger.hold_call(SHORT + 1).is_none());
+        }
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
+use futures_util::FutureExt;
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +35,7 @@ use crate::trap;
 const HOST_FAILED: &str = "the host failed while it ran";
 
 /// The type of the guest's one export, `handle`.
-pub(crate) type HandleFunc = TypedFunc<(Arc<str>, String), (Result<String, WireError>,)>;
+pub(crate) type HandleFunc = TypedFunc<(String, String), (Result<String, WireError>,)>;
 
 /// What a call needs; gone as soon as the instance ends.
 pub(crate) struct Running {
@@ -76,6 +79,52 @@ impl Queue {
     /// Calls that run or wait.
     fn in_flight(&self) -> usize {
         self.waiting.len() + usize::from(matches!(self.place, Place::Busy))
+    }
+}
+
+/// The error in a box, since it is large, rare, and handed on several times.
+type Outcome = Result<String, Box<CallError>>;
+
+/// A call under way, for whoever awaits its outcome.
+pub(crate) struct Call<'c> {
+    shared: &'c Arc<Shared>,
+    method: &'c str,
+    step: Step<'c>,
+    /// Answered, it shows that the app works.
+    from_outside: bool,
+}
+
+impl<'c> Call<'c> {
+    pub(crate) fn refused(shared: &'c Arc<Shared>, method: &'c str, why: CallError) -> Self {
+        Self { shared, method, step: Step::Refused(Some(Box::new(why))), from_outside: false }
+    }
+}
+
+enum Step<'c> {
+    Refused(Option<Box<CallError>>),
+    Now(Unstoppable<'c, Outcome>),
+    /// Boxed, or every call would have room for what few need.
+    Later(Pin<Box<dyn Future<Output = Option<Outcome>> + Send + 'c>>),
+}
+
+impl Future for Call<'_> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let this = &mut *self;
+        let outcome = match &mut this.step {
+            Step::Refused(refused) => refused.take().map(Err),
+            Step::Now(work) => ready!(Pin::new(work).poll(cx)),
+            Step::Later(work) => ready!(work.as_mut().poll(cx)),
+        };
+        if this.from_outside && matches!(outcome, Some(Ok(_))) {
+            this.shared.session.life.answered();
+        }
+        Poll::Ready(outcome.unwrap_or_else(|| {
+            let method = this.method.to_owned();
+            this.shared.session.life.stop(StopReason::Crashed { method, trap: HOST_FAILED.into() });
+            Err(Box::new(this.shared.stopped()))
+        }))
     }
 }
 
@@ -147,25 +196,26 @@ impl Shared {
     }
 
     /// Calls the app's `handle`. Calls queue: one runs at a time.
-    pub(crate) async fn call(self: &Arc<Self>, method: &str, params: String) -> Result<String, CallError> {
-        let session = &self.session;
-        let outcome = match self.enter(method.len() + params.len())? {
-            Entered::Now(turn) => {
-                let work = turn.run(method, params);
-                Unstoppable::new(work, &session.meter, &self.runtime, &self.heavy).await
+    ///
+    /// Not an `async fn`: most calls are done when they are first polled, and each future around another one shows.
+    #[inline]
+    pub(crate) fn call<'c>(
+        self: &'c Arc<Self>,
+        method: &'c str,
+        params: String,
+        from_outside: bool,
+    ) -> Call<'c> {
+        let step = match self.enter(method.len() + params.len()) {
+            Ok(Entered::Now(turn)) => {
+                let (meter, heavy) = (&self.session.meter, &self.heavy);
+                Step::Now(Unstoppable::new(turn.run(method, params), meter, &self.runtime, heavy))
             }
-            // Boxed, or every call would have room for what few need.
-            Entered::Later(waiting) => Box::pin(self.call_later(waiting, method.to_owned(), params)).await,
+            Ok(Entered::Later(waiting)) => {
+                Step::Later(Box::pin(self.call_later(waiting, method.to_owned(), params)))
+            }
+            Err(refused) => return Call::refused(self, method, refused),
         };
-        match outcome {
-            Some(outcome) => outcome,
-            None => {
-                session
-                    .life
-                    .stop(StopReason::Crashed { method: method.to_owned(), trap: HOST_FAILED.into() });
-                Err(self.stopped())
-            }
-        }
+        Call { shared: self, method, step, from_outside }
     }
 
     /// Waits for its turn on a task of its own, which is polled whatever the caller does: one that did not would
@@ -175,7 +225,7 @@ impl Shared {
         waiting: Waiting,
         method: String,
         params: String,
-    ) -> Option<Result<String, CallError>> {
+    ) -> Option<Outcome> {
         let wanted = waiting.wanted.clone();
         let _caller = WaitingCaller { shared: self, wanted: wanted.clone() };
         let (meter, heavy) = (self.session.meter.clone(), self.heavy.clone());
@@ -187,7 +237,7 @@ impl Shared {
             };
             match turn {
                 Ok(turn) => Task::new(turn.run(&method, params), meter, heavy).await,
-                Err(ended) => Some(Err(ended)),
+                Err(ended) => Some(Err(Box::new(ended))),
             }
         };
         self.runtime.spawn(call).await.ok().flatten()
@@ -226,7 +276,7 @@ impl Shared {
 
     /// Gives the store to the next who waits, or keeps it for one who comes. Without it, nobody is let in any more.
     /// `inside` is the method that was interrupted.
-    fn leave(self: &Arc<Self>, running: Option<Running>, inside: Option<&str>) {
+    fn leave(self: &Arc<Self>, running: Option<Running>, inside: Option<Name>) {
         let mut queue = self.queue();
         match (running, queue.waiting.pop_front()) {
             (Some(running), None) => {
@@ -245,7 +295,7 @@ impl Shared {
                 drop((next, waiting));
                 // A bridge that panicked took the call with it, and nobody else tells that the instance has ended.
                 if self.session.life.switch.reason().is_none() {
-                    let method = inside.unwrap_or_default().to_owned();
+                    let method = String::from_utf8_lossy(&inside.unwrap_or_default()).into_owned();
                     self.session.life.stop(StopReason::Crashed { method, trap: HOST_FAILED.into() });
                 }
             }
@@ -310,13 +360,16 @@ impl Drop for WaitingCaller<'_> {
     }
 }
 
+/// A method's name, without an allocation for most: it is only needed where something fails.
+type Name = SmallVec<[u8; 32]>;
+
 /// A call's turn in the store; dropped, it is the next one's.
 struct Turn {
     shared: Arc<Shared>,
     running: Option<Running>,
     /// The method of the call that the guest is in the middle of. A guest that was interrupted anywhere, by whatever
     /// dropped the call, is never entered again.
-    inside: Option<Arc<str>>,
+    inside: Option<Name>,
 }
 
 impl Turn {
@@ -325,71 +378,119 @@ impl Turn {
     }
 
     /// Runs one call.
-    ///
-    /// Not an `async fn`: these keep their arguments twice, and a future of a kilobyte is slow to allocate and to move.
-    fn run(mut self, method: &str, params: String) -> Work<Result<String, CallError>> {
+    fn run(self, method: &str, params: String) -> Work<Outcome> {
         let span = span(&self.shared.session, method);
-        let method = Arc::<str>::from(method);
-        let call = async move {
+        let (name, told) = (Name::from_slice(method.as_bytes()), method.to_owned());
+        match span {
+            None => in_box(|| self.call(name, told, params)),
+            Some(span) => Box::pin(self.call(name, told, params).instrument(span)),
+        }
+    }
+
+    /// Not an `async fn`: these keep their arguments twice, and what is large is slow to allocate and to move.
+    #[inline(always)]
+    fn call(mut self, name: Name, told: String, params: String) -> impl Future<Output = Outcome> + Send {
+        async move {
             // Taken as a whole, for the sake of the order in which its parts are dropped.
             let turn: &mut Self = &mut self;
             let session = &turn.shared.session;
             let switch = &session.life.switch;
-            let Some(running) = &mut turn.running else { return Err(turn.shared.stopped()) };
-            let hold = session.ledger.hold_here(method.len() + params.len());
-            let _hold = hold.ok_or_else(|| session.no_room("message"))?;
+            let Some(running) = &mut turn.running else { return Err(Box::new(turn.shared.stopped())) };
+            let hold = session.ledger.hold_call(told.len() + params.len());
+            let hold = hold.ok_or_else(|| Box::new(session.no_room("message").into()))?;
             session.ledger.forgive();
             session.meter.start_call();
             running.store.set_epoch_deadline(1);
-            turn.inside = Some(method.clone());
+            turn.inside = Some(name);
             let ended = {
-                let call = pin!(running.handle.call_async(&mut running.store, (method.clone(), params)));
+                let call = running.handle.call_async(&mut running.store, (told, params)).map(small);
+                let call = pin!(call);
                 supervise(call, switch, &session.meter, session.limits.wall_per_call).await
             };
-            let (answer, stop) = match ended {
-                Ended::Finished(Ok((answer,))) => (Some(answer), None),
-                Ended::Finished(Err(error)) => (None, Some(trap::reason(&error, session, &method))),
-                Ended::Killed => (None, None),
-                Ended::WallBudget => (
-                    None,
-                    Some(StopReason::Wall {
-                        method: method.to_string(),
-                        limit: session.limits.wall_per_call,
-                    }),
-                ),
-            };
-            let failed = !matches!(answer, Some(Ok(_)));
-            session.metrics.record_call(failed, session.meter.took(answer.is_some()), session.meter.used());
-            if failed && !is_unheard(&method, answer.as_ref()) {
-                session.metrics.record_failure();
+            drop(hold);
+            match ended {
+                Ended::Finished(Ok(text)) => turn.answered(text),
+                Ended::Finished(Err(failed)) => turn.failed(*failed),
+                Ended::Killed => turn.failed(Failed::Killed),
+                Ended::WallBudget => turn.failed(Failed::Late),
             }
-            match answer {
-                // A kill that came while the last instructions ran holds all the same.
-                Some(answer) if switch.reason().is_none() => {
-                    turn.inside = None;
-                    let limit = session.limits.message_bytes;
-                    match answer {
-                        Ok(text) if text.len() > limit => {
-                            session.metrics.hit(Limit::Message);
-                            Err(RpcError::too_large("The answer", text.len(), limit).into())
-                        }
-                        Ok(text) => Ok(text),
-                        Err(error) => Err(CallError::Rpc(error.bounded(limit))),
-                    }
-                }
-                _ => {
-                    drop(turn.running.take());
-                    let reason = stop.unwrap_or(StopReason::Unloaded);
-                    session.metrics.hit_by(&reason);
-                    session.life.stop(reason);
-                    Err(turn.shared.stopped())
-                }
+        }
+    }
+
+    /// The guest has given a result.
+    fn answered(&mut self, text: String) -> Outcome {
+        let session = &self.shared.session;
+        session.metrics.record_call(false, session.meter.took(true), session.meter.used());
+        // A kill that came while the last instructions ran holds all the same.
+        if session.life.switch.reason().is_some() {
+            return self.over(StopReason::Unloaded);
+        }
+        self.inside = None;
+        let limit = session.limits.message_bytes;
+        if text.len() > limit {
+            session.metrics.hit(Limit::Message);
+            return Err(Box::new(RpcError::too_large("The answer", text.len(), limit).into()));
+        }
+        Ok(text)
+    }
+
+    #[cold]
+    fn failed(&mut self, failed: Failed) -> Outcome {
+        let session = &self.shared.session;
+        let method = &*String::from_utf8_lossy(self.inside.as_deref().unwrap_or_default());
+        let is_answer = matches!(failed, Failed::Error(_));
+        session.metrics.record_call(true, session.meter.took(is_answer), session.meter.used());
+        if !failed.is_unheard(method) {
+            session.metrics.record_failure();
+        }
+        let reason = match failed {
+            Failed::Error(error) if session.life.switch.reason().is_none() => {
+                let error = error.bounded(session.limits.message_bytes);
+                self.inside = None;
+                return Err(Box::new(CallError::Rpc(error)));
+            }
+            Failed::Error(_) | Failed::Killed => StopReason::Unloaded,
+            Failed::Trap(error) => trap::reason(&error, session, method),
+            Failed::Late => {
+                StopReason::Wall { method: method.to_owned(), limit: session.limits.wall_per_call }
             }
         };
-        match span {
-            None => Box::pin(call),
-            Some(span) => Box::pin(call.instrument(span)),
-        }
+        self.over(reason)
+    }
+
+    /// Frees the guest, which is never entered again.
+    #[cold]
+    fn over(&mut self, reason: StopReason) -> Outcome {
+        drop(self.running.take());
+        self.shared.session.metrics.hit_by(&reason);
+        self.shared.session.life.stop(reason);
+        Err(Box::new(self.shared.stopped()))
+    }
+}
+
+/// Why a call gave no result.
+enum Failed {
+    /// The guest's own error.
+    Error(WireError),
+    Trap(wasmtime::Error),
+    Killed,
+    Late,
+}
+
+impl Failed {
+    /// Whether the app was told of something that it has no handler for: that is no failure of it.
+    fn is_unheard(&self, method: &str) -> bool {
+        told::is_lifecycle(method)
+            && matches!(self, Self::Error(error) if error.code == code::METHOD_NOT_FOUND)
+    }
+}
+
+/// What a call came to, in few bytes: it is handed on several times, and failures are rare.
+fn small(outcome: wasmtime::Result<(Result<String, WireError>,)>) -> Result<String, Box<Failed>> {
+    match outcome {
+        Ok((Ok(text),)) => Ok(text),
+        Ok((Err(error),)) => Err(Box::new(Failed::Error(error))),
+        Err(error) => Err(Box::new(Failed::Trap(error))),
     }
 }
 
@@ -397,8 +498,16 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let inside = self.inside.take();
         let running = self.running.take().filter(|_| inside.is_none());
-        self.shared.leave(running, inside.as_deref());
+        self.shared.leave(running, inside);
     }
+}
+
+/// A future in a box, made in its place.
+#[inline(always)]
+fn in_box<F: Future<Output = Outcome> + Send + 'static>(make: impl FnOnce() -> F) -> Work<Outcome> {
+    let place = Box::<F>::new_uninit();
+    let made: Pin<Box<F>> = Box::into_pin(Box::write(place, make()));
+    made
 }
 
 /// Most of the time nobody looks, and then a span is not worth its room, nor asking more than once.
@@ -414,10 +523,4 @@ fn span(session: &Session, method: &str) -> Option<Span> {
         method,
     );
     (!span.is_disabled()).then_some(span)
-}
-
-/// Whether the app was told of something that it has no handler for: that is no failure of it.
-#[cold]
-fn is_unheard(method: &str, answer: Option<&Result<String, WireError>>) -> bool {
-    told::is_lifecycle(method) && matches!(answer, Some(Err(error)) if error.code == code::METHOD_NOT_FOUND)
 }

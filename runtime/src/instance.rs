@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
+use crate::call::Call;
 pub(crate) use crate::call::Shared;
 use crate::error::CallError;
 use crate::life::{KillHandle, State};
@@ -92,7 +93,7 @@ impl Instance {
     ) -> Result<R, CallError> {
         let params = serde_json::to_string(params)
             .map_err(|e| RpcError::invalid_params(format!("The parameters do not serialize: {e}.")))?;
-        let text = self.enter(method, params).await?;
+        let text = self.enter(method, params).await.map_err(|error| *error)?;
         serde_json::from_str(&text).map_err(|error| CallError::BadAnswer { method: method.to_owned(), error })
     }
 
@@ -113,11 +114,11 @@ impl Instance {
     /// # Errors
     /// As for [`Instance::call`].
     pub async fn call_raw(&self, method: &str, params: &RawValue) -> Result<Answer, CallError> {
-        self.enter(method, params.get().to_owned()).await.map(Answer)
+        self.enter(method, params.get().to_owned()).await.map(Answer).map_err(|error| *error)
     }
 
     async fn enter_json(&self, method: &str, params: String) -> Result<String, CallError> {
-        let text = self.enter(method, params).await?;
+        let text = self.enter(method, params).await.map_err(|error| *error)?;
         match serde_json::from_str::<IgnoredAny>(&text) {
             Ok(_) => Ok(text),
             Err(error) => Err(CallError::BadAnswer { method: method.to_owned(), error }),
@@ -201,15 +202,13 @@ impl Instance {
     }
 
     /// A call from outside: refused while the app is held still.
-    async fn enter(&self, method: &str, params: String) -> Result<String, CallError> {
+    #[inline]
+    fn enter<'c>(&'c self, method: &'c str, params: String) -> Call<'c> {
         let life = &self.shared.session.life;
         if life.switch.is_suspended() && life.switch.reason().is_none() {
-            return Err(CallError::Suspended { app_id: life.app_id.clone() });
+            let suspended = CallError::Suspended { app_id: life.app_id.clone() };
+            return Call::refused(&self.shared, method, suspended);
         }
-        let answer = self.shared.call(method, params).await;
-        if answer.is_ok() {
-            life.answered();
-        }
-        answer
+        self.shared.call(method, params, true)
     }
 }

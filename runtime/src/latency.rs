@@ -33,6 +33,30 @@ pub(crate) const BOUNDS: [u64; 24] = [
     60_000_000_000,
 ];
 
+/// For each number of bits the first bucket that a number with as many can be in. Searching for it shows in a short call.
+const FIRST: [u8; 65] = {
+    let mut first = [0; 65];
+    let mut bits = 1;
+    while bits <= 64 {
+        let least = 1u64 << (bits - 1);
+        let mut bucket = 0;
+        while bucket < BOUNDS.len() && BOUNDS[bucket] < least {
+            bucket += 1;
+        }
+        first[bits] = bucket as u8;
+        bits += 1;
+    }
+    first
+};
+
+/// The first bucket whose bound is not below `nanos`.
+fn bucket(nanos: u64) -> usize {
+    let bits = u64::BITS - nanos.leading_zeros();
+    let first = FIRST.get(bits as usize).copied().map_or(0, usize::from);
+    let beyond = BOUNDS.get(first..).unwrap_or_default();
+    first + beyond.iter().take_while(|&&bound| bound < nanos).count()
+}
+
 /// Durations counted by bucket, from any thread.
 #[derive(Debug, Default)]
 pub(crate) struct Latency {
@@ -45,8 +69,7 @@ pub(crate) struct Latency {
 impl Latency {
     pub(crate) fn record(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.partition_point(|&bound| bound < nanos);
-        if let Some(count) = self.counts.get(bucket) {
+        if let Some(count) = self.counts.get(bucket(nanos)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.sum.fetch_add(nanos, Ordering::Relaxed);
@@ -56,9 +79,8 @@ impl Latency {
     }
 
     /// The same where nobody else records at the same time.
-    pub(crate) fn record_alone(&self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        if let Some(count) = self.counts.get(BOUNDS.partition_point(|&bound| bound < nanos)) {
+    pub(crate) fn record_alone(&self, nanos: u64) {
+        if let Some(count) = self.counts.get(bucket(nanos)) {
             add_alone(count, 1);
         }
         add_alone(&self.sum, nanos);
@@ -143,6 +165,14 @@ mod tests {
         assert_eq!((snapshot.count(), snapshot.longest()), (100, Duration::from_micros(100)));
         latency.record(Duration::from_secs(3600));
         assert_eq!(latency.snapshot().quantile(1.0), Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn every_duration_is_in_the_bucket_whose_bound_it_does_not_exceed() {
+        let around = BOUNDS.into_iter().flat_map(|bound| [bound - 1, bound, bound + 1]);
+        for nanos in around.chain([0, 1, u64::MAX]) {
+            assert_eq!(bucket(nanos), BOUNDS.partition_point(|&bound| bound < nanos), "{nanos}");
+        }
     }
 
     #[test]

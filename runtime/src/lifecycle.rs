@@ -168,7 +168,7 @@ impl Instance {
 
     /// A notification; its answer if it has one. An app without a handler for it is not disturbed.
     async fn tell(&self, method: &str, params: String) -> Result<Option<String>, CallError> {
-        match self.shared.call(method, params).await {
+        match self.shared.call(method, params, false).await.map_err(|error| *error) {
             Ok(answer) => Ok(Some(answer)),
             Err(CallError::Rpc(error)) if error.code == code::METHOD_NOT_FOUND => Ok(None),
             Err(error) => Err(error),

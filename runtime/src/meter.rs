@@ -3,9 +3,11 @@
 //! What is measured is the time spent polling the guest. One that is parked in a host call is not polled, and so not
 //! charged.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+
+use quanta::Clock;
 
 use crate::engine::TICK;
 use crate::memory::Touched;
@@ -59,7 +61,7 @@ pub(crate) struct Meter {
 
 impl std::fmt::Debug for Meter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Meter").field("used", &self.used()).finish()
+        f.debug_struct("Meter").field("used_ns", &self.used()).finish()
     }
 }
 
@@ -141,12 +143,13 @@ impl Meter {
         }
     }
 
-    /// How long the call that has just ended took, waiting included: to its answer, or to now if it gave none.
-    pub(crate) fn took(&self, answered: bool) -> Duration {
+    /// How long the call that has just ended took, waiting included, in nanoseconds: to its answer, or to now if it gave
+    /// none.
+    pub(crate) fn took(&self, answered: bool) -> u64 {
         let until = if answered { self.ended_at.load(Ordering::Relaxed) } else { self.now() };
         match self.called_at.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            began => Duration::from_nanos(until.saturating_sub(began)),
+            0 => 0,
+            began => until.saturating_sub(began),
         }
     }
 
@@ -176,9 +179,9 @@ impl Meter {
         self.balance.store(balance, Ordering::Relaxed);
     }
 
-    /// CPU time of the finished polls of this call.
-    pub(crate) fn used(&self) -> Duration {
-        Duration::from_nanos(self.used.load(Ordering::Relaxed))
+    /// CPU time of the finished polls of this call, in nanoseconds.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
     }
 
     /// Whether the call belongs on a thread where it keeps nobody waiting.
@@ -238,38 +241,25 @@ impl Meter {
     }
 }
 
-/// A moment from which nanoseconds are counted. A short call looks at the clock twice, and what the standard library's
-/// type takes to find the difference of two moments is a good part of that.
-#[cfg(unix)]
-struct Origin(u64);
-
-#[cfg(unix)]
-impl Origin {
-    fn now() -> Self {
-        Self(Self::clock())
-    }
-
-    fn nanos(&self) -> u64 {
-        Self::clock().saturating_sub(self.0)
-    }
-
-    fn clock() -> u64 {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
-    }
+/// A moment from which nanoseconds are counted. A short call looks at the clock twice, which is a good part of what it
+/// takes: so this is the processor's own counter where that can be relied upon.
+struct Origin {
+    clock: Clock,
+    at: u64,
 }
 
-#[cfg(not(unix))]
-struct Origin(std::time::Instant);
+/// Asking what the processor has takes longer than starting an app.
+static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::new);
 
-#[cfg(not(unix))]
 impl Origin {
     fn now() -> Self {
-        Self(std::time::Instant::now())
+        let clock = CLOCK.clone();
+        Self { at: clock.raw(), clock }
     }
 
+    #[inline]
     fn nanos(&self) -> u64 {
-        nanos(self.0.elapsed())
+        self.clock.delta_as_nanos(self.at, self.clock.raw())
     }
 }
 

@@ -15,8 +15,8 @@ use crate::meter::Meter;
 use crate::session::Session;
 use crate::stop::StopReason;
 
-/// From where on telemetry calls a call slow, and very slow.
-const SLOW: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(2000)];
+/// From where on telemetry calls a call slow, and very slow, in nanoseconds.
+const SLOW: [u64; 2] = [500_000_000, 2_000_000_000];
 
 /// Counters of one bridge method.
 #[derive(Debug, Default)]
@@ -111,22 +111,22 @@ impl Metrics {
     }
 
     /// Called by the one call that runs.
-    pub(crate) fn record_call(&self, failed: bool, took: Duration, cpu: Duration) {
+    pub(crate) fn record_call(&self, failed: bool, took_nanos: u64, cpu_nanos: u64) {
         if failed {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
-        add_alone(&self.cpu_nanos, u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX));
-        self.latency.record_alone(took);
+        add_alone(&self.cpu_nanos, cpu_nanos);
+        self.latency.record_alone(took_nanos);
         let [slow, _] = SLOW;
-        if took > slow {
-            self.record_slow(took);
+        if took_nanos > slow {
+            self.record_slow(took_nanos);
         }
     }
 
     #[cold]
-    fn record_slow(&self, took: Duration) {
+    fn record_slow(&self, took_nanos: u64) {
         for (count, bound) in self.slow.iter().zip(SLOW) {
-            if took > bound {
+            if took_nanos > bound {
                 add_alone(count, 1);
             }
         }
@@ -156,8 +156,8 @@ impl Metrics {
     }
 
     /// CPU time that the app used before its first call.
-    pub(crate) fn count_start(&self, cpu: Duration) {
-        self.cpu_nanos.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    pub(crate) fn count_start(&self, cpu_nanos: u64) {
+        self.cpu_nanos.fetch_add(cpu_nanos, Ordering::Relaxed);
     }
 
     pub(crate) fn snapshot(&self, ledger: &Ledger, meter: &Meter) -> InstanceMetrics {

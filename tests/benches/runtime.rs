@@ -264,15 +264,21 @@ async fn example(project: &str, package: &std::path::Path) -> Vec<bench::Row> {
         mpkg_package::sign(&package, &key, &statement_root, created).unwrap().embed(&package).unwrap();
     let name =
         |what: &str| format!("{what}_{}", if project.ends_with("stock-alert") { "rust" } else { "js" });
-    let open = |folder: &std::path::Path| {
-        let policy = Policy { memory_bytes: 4 << 30, instances: 2000, ..policy() };
-        let builder = Host::builder(folder).policy(policy).trust(Trust::key(&key.public()));
+    let build = |folder: &std::path::Path| {
+        let builder = Host::builder(folder).policy(policy()).trust(Trust::key(&key.public()));
         let builder = builder.permissions(StaticPermissions::allow_all());
-        services().into_iter().fold(builder, |builder, bridge| builder.bridge(bridge)).build().unwrap()
+        services().into_iter().fold(builder, |builder, bridge| builder.bridge(bridge)).build()
     };
+    let open = |folder: &std::path::Path| build(folder).unwrap();
+    let container = mpkg_package::container::read(&package).unwrap();
+    let component = container.get("app.wasm").unwrap().data;
+    let one_pass = engine(Compiler::Winch, &policy()).unwrap();
 
-    let mut cold = Vec::new();
+    let (mut cold, mut raw) = (Vec::new(), Vec::new());
     for _ in 0..10 {
+        let began = Instant::now();
+        drop(Component::new(&one_pass, component).unwrap());
+        raw.push(began.elapsed().as_secs_f64() * 1e9);
         let folder = tempfile::tempdir().unwrap();
         let host = open(folder.path());
         let app = host.install(signed.clone()).await.unwrap();
@@ -298,6 +304,26 @@ async fn example(project: &str, package: &std::path::Path) -> Vec<bench::Row> {
         drop(launched);
     }
 
+    // Everything that the host had is free when its last task has let go of it.
+    drop(host);
+    let mut restarted = Vec::new();
+    let mut host = None;
+    for _ in 0..10 {
+        drop(host.take());
+        let next = loop {
+            match build(folder.path()) {
+                Ok(next) => break next,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        let began = Instant::now();
+        let launched = next.launch(&app.app_id, "ann").await.unwrap();
+        restarted.push(began.elapsed().as_secs_f64() * 1e9);
+        drop(launched);
+        host = Some(next);
+    }
+    let host = host.unwrap();
+
     let many = if project.ends_with("stock-alert") { 1000 } else { 80 };
     let before = resident();
     let mut live = Vec::with_capacity(many);
@@ -308,9 +334,11 @@ async fn example(project: &str, package: &std::path::Path) -> Vec<bench::Row> {
     let counted = host.snapshot().memory_bytes;
     eprintln!("{many} x {project}: {taken} bytes resident, {counted} counted");
     vec![
-        bench::distribution(&name("launch_cold"), "ns", cold),
+        bench::distribution(&name("launch_cold"), "ns", cold).beside("raw wasmtime, compiling alone", raw),
+        bench::distribution(&name("launch_restart"), "ns", restarted),
         bench::distribution(&name("launch_warm"), "ns", warm),
-        bench::distribution(&name(&format!("memory_{many}")), "bytes", vec![taken as f64]),
+        bench::distribution(&name(&format!("memory_{many}")), "bytes", vec![taken as f64])
+            .beside("the default budget", vec![Policy::default().memory_bytes as f64]),
     ]
 }
 

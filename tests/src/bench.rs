@@ -39,7 +39,7 @@ const ROUNDS: usize = 101;
 const ROUND: Duration = Duration::from_millis(8);
 
 /// Measures `ours` against `baseline`, a round of each in turn so that a machine that slows down slows both. Each
-/// closure runs its operation as often as it is told.
+/// closure runs its operation as often as it is told. The percentiles are those of rounds, each an average.
 ///
 /// `per_run` is how many operations one run of a closure stands for.
 pub fn compare(
@@ -81,6 +81,18 @@ pub fn distribution(name: &str, unit: &str, mut samples: Vec<f64>) -> Row {
         ratio: None,
         p50: Some(value),
         p99: Some(quantile(&mut samples, 0.99)),
+    }
+}
+
+impl Row {
+    /// The same row beside observations of something else, by their median.
+    #[must_use]
+    pub fn beside(mut self, name: &str, mut samples: Vec<f64>) -> Self {
+        let baseline = quantile(&mut samples, 0.5);
+        self.baseline = Some(baseline);
+        self.baseline_name = Some(name.into());
+        self.ratio = Some(self.value / baseline);
+        self
     }
 }
 

@@ -176,5 +176,16 @@ async fn once(app: &Player, attack: Attack, calls: &[Sample]) {
                 let _ = app.make(sample, None).await;
             }
         }
+        Attack::Kills => {
+            // At work when it is killed, or there would be nothing to interrupt.
+            let spinning = tokio::spawn({
+                let instance = app.instance.clone();
+                async move { instance.call::<Value>("spin", &json!({})).await }
+            });
+            tokio::time::sleep(PAUSE).await;
+            app.instance.kill("the kit ends it");
+            let _ = spinning.await;
+            app.instance.stopped().await;
+        }
     }
 }

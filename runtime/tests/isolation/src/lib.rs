@@ -6,7 +6,7 @@
 //! - **Data**: nobody is told, asked or not, what another app or user has written; nobody can name it, change it or
 //!   take it away. A permission that one has is not another's.
 //! - **Gate**: every method that an app can reach is refused, on every transport, until its own permission is granted.
-//! - **Fairness**: with a neighbour that spins, grows, floods and hammers every bridge, an app is answered as it is
+//! - **Fairness**: with a neighbour that spins, grows, floods, hammers every bridge and is killed all the time, an app is answered as it is
 //!   alone. How long it takes is measured and reported; what fails is never a time.
 //!
 //! The apps are real ones, signed, with a component that is written by hand: no guest toolchain is needed.

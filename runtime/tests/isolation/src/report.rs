@@ -47,11 +47,13 @@ pub enum Attack {
     Flood,
     /// Makes every call that the kit knows of.
     Bridges,
+    /// Is launched and killed, again and again: each kill stops the guests of a host for a look.
+    Kills,
 }
 
 impl Attack {
     /// All there are.
-    pub const ALL: [Self; 4] = [Self::Spin, Self::Grow, Self::Flood, Self::Bridges];
+    pub const ALL: [Self; 5] = [Self::Spin, Self::Grow, Self::Flood, Self::Bridges, Self::Kills];
 
     /// A short word for tables.
     pub fn label(self) -> &'static str {
@@ -60,6 +62,7 @@ impl Attack {
             Self::Grow => "grow",
             Self::Flood => "flood",
             Self::Bridges => "bridges",
+            Self::Kills => "kills",
         }
     }
 }
@@ -71,6 +74,7 @@ impl fmt::Display for Attack {
             Self::Grow => "takes all memory it gets",
             Self::Flood => "floods its host with calls",
             Self::Bridges => "uses every bridge without a pause",
+            Self::Kills => "is launched and killed without a pause",
         })
     }
 }
