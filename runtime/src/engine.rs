@@ -41,6 +41,26 @@ pub enum Compiler {
     Pulley,
 }
 
+impl Compiler {
+    /// What the environment variable `MPKG_ENGINE` names, or else the default: so that one build of a program, or of its
+    /// tests, runs on each.
+    ///
+    /// # Errors
+    /// If it names none.
+    ///
+    /// ```
+    /// use miniapp_runtime::Compiler;
+    /// assert_eq!("pulley".parse::<Compiler>().unwrap(), Compiler::Pulley);
+    /// println!("{:?}", Compiler::from_environment().unwrap());
+    /// ```
+    pub fn from_environment() -> Result<Self, UnknownCompiler> {
+        match std::env::var_os("MPKG_ENGINE") {
+            Some(name) => name.to_string_lossy().parse(),
+            None => Ok(Self::default()),
+        }
+    }
+}
+
 impl std::str::FromStr for Compiler {
     type Err = UnknownCompiler;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use common::{APP, Package, call, host, host_with};
+use common::{APP, Package, call, host, host_with, one_compiler};
 use miniapp_runtime::{Compiler, Decision, LaunchError, Limits, Policy, PromptPermissions, State};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -37,7 +37,7 @@ async fn before_it_has_begun() {
 /// The launch is answered at once; the compile goes on in its slot, and the next launch has its result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_it_compiles() {
-    let host = host_with(|b| b.compiler(Compiler::Cranelift).permissions(miniapp_runtime::DenyPermissions));
+    let host = host_with(|b| b.compiler(one_compiler()).permissions(miniapp_runtime::DenyPermissions));
     host.install(Package { component: big(), ..Package::default() }.signed()).await.unwrap();
     let launching = host.begin_launch(APP, "ann").unwrap();
     let handle = launching.kill_handle();
@@ -59,7 +59,7 @@ async fn while_it_compiles() {
 /// being made, and runs on it from the next launch on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_that_was_never_seen_starts_on_fast_code_at_once() {
-    if std::env::var_os("MPKG_ENGINE").is_some() {
+    if Compiler::from_environment().unwrap() != Compiler::Tiered {
         return;
     }
     let host = host();
@@ -121,7 +121,7 @@ async fn the_next_host_has_the_code() {
 /// As many compile at a time as the policy says, and the others wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compiles_are_bounded() {
-    let host = host_with(|b| b.compiler(Compiler::Cranelift));
+    let host = host_with(|b| b.compiler(one_compiler()));
     let apps: Vec<_> = (0..3)
         .map(|n| Package {
             app_id: format!("com.example.large{n}"),

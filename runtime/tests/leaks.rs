@@ -5,71 +5,123 @@
 
 mod common;
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use common::{APP, Package, call, host_with};
-use miniapp_runtime::{Compiler, Limits, Policy, StaticPermissions};
-use serde_json::json;
+use common::{APP, Package, TestHost, call, host_with, one_compiler};
+use miniapp_runtime::rpc::RpcError;
+use miniapp_runtime::{Bridge, Gateway, Limits, Policy, StaticPermissions};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
-/// Ten thousand launches and kills, and then a look at what is left: no memory, no tasks, no files.
+const ORIGIN: &str = "app://com.example.puppet";
+
+/// Launches an app, has it do something, and ends it in the midst of that.
+async fn round(host: &TestHost, gateway: &Gateway, n: usize) {
+    if n % 9 == 8 {
+        // While it starts, or even just after that.
+        let launching = host.begin_launch(APP, "ann").unwrap();
+        let handle = launching.kill_handle();
+        let launch = tokio::spawn(launching);
+        handle.kill("test");
+        drop(launch.await.unwrap());
+        handle.stopped().await;
+        return;
+    }
+    let app = host.launch(APP, "ann").await.unwrap();
+    match n % 9 {
+        // Idle.
+        0 => assert!(app.kill("test")),
+        // Busy.
+        1 => {
+            let spinning = tokio::spawn({
+                let app = app.clone();
+                async move { call(&app, "spin", json!({})).await }
+            });
+            tokio::task::yield_now().await;
+            app.kill("test");
+            assert!(spinning.await.unwrap().is_err());
+        }
+        2 => {
+            call(&app, "0events.subscribe", json!({ "topic": "t" })).await.unwrap();
+            app.kill("test");
+        }
+        3 => {
+            call(&app, "1files.write", json!({ "path": "a/b", "text": "x" })).await.unwrap();
+            app.kill("test");
+        }
+        4 => {
+            call(&app, "2storage.watch", json!({})).await.unwrap();
+            call(&app, "4timers.set", json!({ "after_ms": 600_000, "every_ms": 1000 })).await.unwrap();
+            app.kill("test");
+        }
+        // Parked in its host, and its caller gone.
+        5 => {
+            let mut parked = pin!(call(&app, "3wait.forever", json!({})));
+            assert!(parked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            app.kill("test");
+        }
+        // With a page of its own that says nothing.
+        6 => {
+            let door = gateway.open(&app, ORIGIN).unwrap();
+            let _socket = TcpStream::connect(gateway.address()).await.unwrap();
+            app.kill("test");
+            drop(door);
+        }
+        // Just dropped.
+        _ => {}
+    }
+    let handle = app.kill_handle();
+    drop(app);
+    handle.stopped().await;
+}
+
+/// Ten thousand launches and kills, and then a look at what is left: no memory, no tasks, no files, nobody who listens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_launches_and_kills_leave_nothing() {
     let limits = Limits { cpu_per_call: Duration::from_millis(50), ..Limits::PHONE };
     let policy = Policy { limits, ..Policy::default() };
+    let wait = Bridge::new("host.wait")
+        .method("wait.forever", |_, _: Value| std::future::pending::<Result<(), RpcError>>());
     let host = host_with(|b| {
-        b.policy(policy).compiler(Compiler::Cranelift).permissions(StaticPermissions::allow_all())
+        let b = b.policy(policy).compiler(one_compiler()).bridge(wait);
+        b.permissions(StaticPermissions::allow_all())
     });
-    host.install(Package::with(&["events"]).required().signed()).await.unwrap();
+    let package = Package {
+        mpkg: json!({ "files": { "quota_bytes": 65536 } }),
+        ..Package::with(&["events", "files", "storage", "host.wait", "timers"])
+    };
+    host.install(package.required().signed()).await.unwrap();
     host.prepare(APP).await.unwrap();
+    let gateway = Gateway::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let runtime = tokio::runtime::Handle::current();
     let look = || (resident(), std::fs::read_dir("/proc/self/fd").unwrap().count());
-    let round = async |n: usize| {
-        let app = host.launch(APP, "ann").await.unwrap();
-        match n % 4 {
-            // Idle, busy, subscribed, or just dropped.
-            0 => assert!(app.kill("test")),
-            1 => {
-                let spinning = tokio::spawn({
-                    let app = app.clone();
-                    async move { call(&app, "spin", json!({})).await }
-                });
-                tokio::task::yield_now().await;
-                app.kill("test");
-                assert!(spinning.await.unwrap().is_err());
-            }
-            2 => {
-                call(&app, "0events.subscribe", json!({ "topic": "t" })).await.unwrap();
-                app.kill("test");
-            }
-            _ => {}
-        }
-        let handle = app.kill_handle();
-        drop(app);
-        handle.stopped().await;
-    };
     // The host makes its threads for busy guests when it meets the first one.
     let busy = host.launch(APP, "ann").await.unwrap();
     assert!(call(&busy, "spin", json!({})).await.is_err());
     drop(busy);
-    for n in 0..1000 {
-        round(n).await;
+    for n in 0..900 {
+        round(&host, &gateway, n).await;
     }
     let (memory, files) = look();
     let tasks = runtime.metrics().num_alive_tasks();
     for n in 0..10_000 {
-        round(n).await;
+        round(&host, &gateway, n).await;
     }
-    // Those who were told of the last end are on their way out.
+    // Those who were told of the last end are on their way out, and so are connections that never said anything.
     let gone = async {
-        while runtime.metrics().num_alive_tasks() > tasks {
+        while runtime.metrics().num_alive_tasks() > tasks || look().1 > files {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("tasks are left");
-    let (memory_after, files_after) = look();
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("tasks or files are left");
+    let (memory_after, _) = look();
     assert_eq!(host.snapshot().instances.len(), 0);
     assert_eq!(host.snapshot().memory_bytes, 0);
-    assert!(files_after <= files, "{files} before, {files_after} after");
+    assert_eq!(gateway.connections(), 0);
+    assert_eq!(host.publish(None, "t", &json!({})).unwrap().receivers, 0, "somebody still listens");
     // Ten thousand instances would be gigabytes; what the allocator keeps for itself is a few megabytes.
     assert!(memory_after < memory + (16 << 20), "{memory} before, {memory_after} after");
 }

@@ -8,7 +8,7 @@ pub mod loud;
 pub mod parked;
 pub mod puppet;
 
-use miniapp_runtime::{Host, HostBuilder, Instance, StaticPermissions};
+use miniapp_runtime::{Compiler, Host, HostBuilder, Instance, StaticPermissions};
 use mpkg_package::{Root, SecretKey, Time, Trust, container, sign};
 use serde_json::{Value, json};
 
@@ -131,11 +131,16 @@ pub fn host_with(settings: impl FnOnce(HostBuilder) -> HostBuilder) -> TestHost 
 }
 
 pub fn builder(folder: &std::path::Path) -> HostBuilder {
-    let compiler = match std::env::var("MPKG_ENGINE") {
-        Ok(name) => name.parse().unwrap(),
-        Err(_) => Default::default(),
-    };
+    let compiler = Compiler::from_environment().unwrap();
     Host::builder(folder).compiler(compiler).trust(Trust::key(&key(1).public()))
+}
+
+/// The compiler that the environment names, or else the one that compiles once and for all.
+pub fn one_compiler() -> Compiler {
+    match Compiler::from_environment().unwrap() {
+        Compiler::Tiered => Compiler::Cranelift,
+        other => other,
+    }
 }
 
 impl TestHost {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use miniapp_runtime::rpc::RpcError;
 use miniapp_runtime::{
-    CallError, Host, HostBuilder, Instance, Limits, Policy, StaticPermissions, StopReason,
+    CallError, Compiler, Host, HostBuilder, Instance, Limits, Policy, StaticPermissions, StopReason,
 };
 use mpkg_package::{Root, SecretKey, Time, Trust, container, sign};
 use mpkg_tests::workspace::{built, root};
@@ -61,6 +61,7 @@ pub async fn arena_with(settings: impl FnOnce(HostBuilder) -> HostBuilder) -> Ar
     let folder = tempfile::tempdir().unwrap();
     let builder = Host::builder(folder.path())
         .policy(policy())
+        .compiler(Compiler::from_environment().unwrap())
         .trust(Trust::key(&key().public()))
         .permissions(StaticPermissions::allow_all());
     let host = settings(builder).build().unwrap();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::BASE64;
 use miniapp_runtime::rpc::RpcError;
-use miniapp_runtime::{Bridge, CallError, Host, HostBuilder, Instance, PermissionProvider};
+use miniapp_runtime::{Bridge, CallError, Compiler, Host, HostBuilder, Instance, PermissionProvider};
 use mpkg_manifest::permission::{self, VOCABULARY};
 use mpkg_package::{Root, SecretKey, Time, Trust, container, sign};
 use serde_json::{Value, json};
@@ -59,7 +59,9 @@ impl Stage {
             hearing.lock().unwrap_or_else(PoisonError::into_inner).push((caller.instance(), told));
             Ok::<_, RpcError>(())
         });
-        let host = (kit.build)(Host::builder(folder.path()))
+        // A name that is none is the embedder's to be told of, not the kit's.
+        let compiler = Compiler::from_environment().unwrap_or_default();
+        let host = (kit.build)(Host::builder(folder.path()).compiler(compiler))
             .trust(Trust::key(&key(1).public()))
             .trust(Trust::key(&key(2).public()))
             .permissions(permissions)
