@@ -387,8 +387,9 @@ impl Turn {
         }
     }
 
-    /// Not an `async fn`: these keep their arguments twice, and what is large is slow to allocate and to move.
+    /// What is large is slow to allocate and to move.
     #[inline(always)]
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
     fn call(mut self, name: Name, told: String, params: String) -> impl Future<Output = Outcome> + Send {
         async move {
             // Taken as a whole, for the sake of the order in which its parts are dropped.

@@ -34,6 +34,7 @@ pub(crate) const BOUNDS: [u64; 24] = [
 ];
 
 /// For each number of bits the first bucket that a number with as many can be in. Searching for it shows in a short call.
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler, which would say so")]
 const FIRST: [u8; 65] = {
     let mut first = [0; 65];
     let mut bits = 1;
