@@ -33,7 +33,8 @@ pub(crate) async fn check<B: Fn(HostBuilder) -> HostBuilder>(kit: &Isolation<B>)
         }
     }
     for attack in Attack::ALL {
-        let alone = measured(&neighbour, || true).await?;
+        // Before and after: what else the machine does must not be taken for the attacker's doing.
+        let mut alone = measured(&neighbour, || true).await?;
         let attacker = Attacker::begin(stage.clone(), attack, calls.clone());
         let starved =
             |method: &str, why: String| Finding::Starved { method: method.to_owned(), beside: attack, why };
@@ -48,11 +49,16 @@ pub(crate) async fn check<B: Fn(HostBuilder) -> HostBuilder>(kit: &Isolation<B>)
                     }
                 }
                 let (rounds, stops) = attacker.counts();
+                attacker.end(&stage.host).await;
+                alone.extend(measured(&neighbour, || true).await?);
+                let (alone, beside) = (Distribution::of(alone), Distribution::of(beside));
                 report.pressures.push(Pressure { attack, rounds, stops, alone, beside });
             }
-            Err(error) => report.find(starved("echo", error.to_string())),
+            Err(error) => {
+                report.find(starved("echo", error.to_string()));
+                attacker.end(&stage.host).await;
+            }
         }
-        attacker.end(&stage.host).await;
         if neighbour.instance.stop_reason().is_some() {
             break;
         }
@@ -62,7 +68,7 @@ pub(crate) async fn check<B: Fn(HostBuilder) -> HostBuilder>(kit: &Isolation<B>)
 }
 
 /// Calls the app, paced, until there were enough and `enough` says so too.
-async fn measured(app: &Player, enough: impl Fn() -> bool) -> Result<Distribution, CallError> {
+async fn measured(app: &Player, enough: impl Fn() -> bool) -> Result<Vec<Duration>, CallError> {
     let mut times = Vec::new();
     while times.len() < CALLS || !enough() {
         let began = Instant::now();
@@ -75,7 +81,7 @@ async fn measured(app: &Player, enough: impl Fn() -> bool) -> Result<Distributio
         times.push(began.elapsed());
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(Distribution::of(times))
+    Ok(times)
 }
 
 fn no_answer() -> miniapp_runtime::rpc::RpcError {
