@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use crate::bridge::{self, Bridge, Profiles, UserProfile};
 use crate::broker::{Broker, Settings};
 use crate::data::{Data, DataError, Installed};
-use crate::engine::{Compiler, Ticker, Tiers};
+use crate::engine::{Compiler, Tiers};
 use crate::error::HostError;
 use crate::heavy::HeavyThreads;
 use crate::instance::Instance;
@@ -25,6 +25,7 @@ use crate::provider::{DenyPermissions, PermissionProvider};
 use crate::rates::Limited;
 use crate::stop::StopReason;
 use crate::sweep::sweep;
+use crate::ticker::Ticker;
 use crate::updates::{Gates, InForce};
 
 /// Settings for a [`Host`]; made by [`Host::builder`].

@@ -48,8 +48,10 @@ mod snapshot;
 mod stop;
 mod supervisor;
 mod sweep;
+mod ticker;
 mod told;
 mod trap;
+mod turn;
 pub mod updates;
 mod wasi;
 

@@ -9,11 +9,11 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Ticker;
 use crate::instance::{Instance, Shared};
 use crate::metrics::HostMetrics;
 use crate::stop::StopReason;
 use crate::supervisor::KillSwitch;
+use crate::ticker::Ticker;
 use crate::updates::{Starts, Trial};
 
 /// Where an instance is in its life, in the words of the [W3C MiniApp

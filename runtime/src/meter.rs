@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use quanta::Clock;
 
-use crate::engine::TICK;
 use crate::memory::Touched;
 use crate::metrics::add_alone;
+use crate::ticker::TICK;
 
 /// An app may save up this many seconds' worth of its CPU time per second: starting up is allowed to take more.
 const BURST: u32 = 4;

@@ -17,9 +17,9 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use wasmtime::UpdateDeadline;
 
-use crate::engine::Ticker;
 use crate::meter::Meter;
 use crate::stop::StopReason;
+use crate::ticker::Ticker;
 
 /// The one handle that ends an instance. The first reason wins and stays.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use super::timers::Timers;
 use super::watch::Watch;
 use super::*;
 use crate::budget::Ledger;
-use crate::engine::Ticker;
 use crate::rpc::Denial;
 use crate::stop::StopReason;
 use crate::supervisor::KillSwitch;
+use crate::ticker::Ticker;
 
 fn text(bytes: usize) -> Box<RawValue> {
     to_raw_value(&"x".repeat(bytes)).unwrap()
