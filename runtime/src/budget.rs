@@ -118,11 +118,12 @@ impl Ledger {
         self.refused.store(wanted, Ordering::Relaxed);
     }
 
-    /// The host's part of so much in use, beside the seat. A difference of two of these is what a change costs the
-    /// host, whatever else changes at the same time.
-    fn of_host(&self, used: u64) -> u64 {
-        let beyond = used.saturating_sub(self.covered.load(Ordering::Relaxed));
-        beyond.saturating_sub(SLACK).div_ceil(PAGE).saturating_mul(PAGE)
+    /// What it costs the host that `low` bytes in use become `high`, whatever else is charged at the same time.
+    fn cost(&self, low: u64, high: u64) -> u64 {
+        // Looked at once: it may be lowered meanwhile.
+        let free = self.covered.load(Ordering::Relaxed).saturating_add(SLACK);
+        let of_host = |used: u64| used.saturating_sub(free).div_ceil(PAGE).saturating_mul(PAGE);
+        of_host(high).saturating_sub(of_host(low))
     }
 
     /// What cannot be charged is remembered as what the guest was refused.
@@ -143,10 +144,10 @@ impl Ledger {
             }
         };
         let after = before + bytes;
-        let more = self.of_host(after) - self.of_host(before);
+        let more = self.cost(before, after);
         if more > 0 && !self.seat.grow(more) {
             let now = self.used.fetch_sub(bytes, Ordering::Relaxed);
-            let less = self.of_host(now) - self.of_host(now.saturating_sub(bytes));
+            let less = self.cost(now.saturating_sub(bytes), now);
             // Others may have changed it meanwhile; then the page that was crossed is theirs.
             self.seat.correct(more, less);
             return Err(self.count_refusal(after, true));
@@ -163,7 +164,7 @@ impl Ledger {
 
     fn refund(&self, bytes: u64) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
-        let less = self.of_host(before) - self.of_host(before.saturating_sub(bytes));
+        let less = self.cost(before.saturating_sub(bytes), before);
         if less > 0 {
             self.seat.shrink(less);
         }
@@ -223,7 +224,7 @@ impl Hold {
     /// Charges or refunds the difference. False if there is no room: nothing has changed then.
     pub(crate) fn resize(&mut self, bytes: usize) -> bool {
         let Ok(bytes) = u64::try_from(bytes) else { return false };
-        if bytes < self.bytes {
+        if bytes <= self.bytes {
             self.ledger.refund(self.bytes - bytes);
         } else if self.ledger.charge_aside(bytes - self.bytes).is_err() {
             return false;

@@ -82,15 +82,14 @@ pub(crate) type Outcome = Result<String, Box<CallError>>;
 /// A call under way, for whoever awaits its outcome.
 pub(crate) struct Call<'c> {
     shared: &'c Arc<Shared>,
-    method: &'c str,
     step: Step<'c>,
     /// Answered, it shows that the app works.
     from_outside: bool,
 }
 
 impl<'c> Call<'c> {
-    pub(crate) fn refused(shared: &'c Arc<Shared>, method: &'c str, why: CallError) -> Self {
-        Self { shared, method, step: Step::Refused(Some(Box::new(why))), from_outside: false }
+    pub(crate) fn refused(shared: &'c Arc<Shared>, why: CallError) -> Self {
+        Self { shared, step: Step::Refused(Some(Box::new(why))), from_outside: false }
     }
 }
 
@@ -115,8 +114,8 @@ impl Future for Call<'_> {
             this.shared.session.life.answered();
         }
         Poll::Ready(outcome.unwrap_or_else(|| {
-            let method = this.method.to_owned();
-            this.shared.session.life.stop(StopReason::Crashed { method, trap: HOST_FAILED.into() });
+            // After a panic there is a reason already.
+            this.shared.session.life.stop(StopReason::HostShutdown);
             Err(Box::new(this.shared.stopped()))
         }))
     }
@@ -195,7 +194,7 @@ impl Shared {
     #[inline]
     pub(crate) fn call<'c>(
         self: &'c Arc<Self>,
-        method: &'c str,
+        method: &str,
         params: String,
         from_outside: bool,
     ) -> Call<'c> {
@@ -207,9 +206,9 @@ impl Shared {
             Ok(Entered::Later(waiting)) => {
                 Step::Later(Box::pin(self.call_later(waiting, method.to_owned(), params)))
             }
-            Err(refused) => return Call::refused(self, method, refused),
+            Err(refused) => return Call::refused(self, refused),
         };
-        Call { shared: self, method, step, from_outside }
+        Call { shared: self, step, from_outside }
     }
 
     /// Waits for its turn on a task of its own, which is polled whatever the caller does: one that did not would
@@ -255,7 +254,9 @@ impl Shared {
         match mem::replace(&mut queue.place, Place::Busy) {
             Place::Idle(running) => Ok(Entered::Now(Turn::new(self.clone(), running))),
             Place::Busy => {
-                let held = self.session.ledger.hold(bytes).ok_or_else(|| self.session.no_room("message"))?;
+                // Aside: that it has no room is not why the call that runs might crash.
+                let held = self.session.ledger.hold_aside(bytes);
+                let held = held.ok_or_else(|| self.session.no_room("message"))?;
                 let (sender, turn) = oneshot::channel();
                 let wanted = CancellationToken::new();
                 queue.waiting.push_back(Waiter { turn: sender, wanted: wanted.clone() });
@@ -287,10 +288,14 @@ impl Shared {
                 let waiting = mem::take(&mut queue.waiting);
                 drop(queue);
                 drop((next, waiting));
-                // A bridge that panicked took the call with it, and nobody else tells that the instance has ended.
+                // Nobody else tells that the instance has ended: a bridge that panicked took the call with it, or the
+                // host's runtime was shut down, which is no fault of the app's.
                 if self.session.life.switch.reason().is_none() {
                     let method = String::from_utf8_lossy(&inside.unwrap_or_default()).into_owned();
-                    self.session.life.stop(StopReason::Crashed { method, trap: HOST_FAILED.into() });
+                    self.session.life.stop(match std::thread::panicking() {
+                        true => StopReason::Crashed { method, trap: HOST_FAILED.into() },
+                        false => StopReason::HostShutdown,
+                    });
                 }
             }
         }

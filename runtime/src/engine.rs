@@ -151,6 +151,7 @@ impl Tier {
 }
 
 /// Code, and whether there is none better to come.
+#[derive(Clone)]
 pub(crate) struct Code {
     pub(crate) component: Component,
     pub(crate) best: bool,
@@ -230,10 +231,13 @@ impl Tiers {
     /// Writes code to disk for when the host starts again. The best makes the other superfluous.
     pub(crate) fn keep(&self, digest: &str, code: &Code) {
         match (&self.fast, code.best) {
-            (Some(fast), false) => fast.native.keep(digest, &code.component),
+            (Some(fast), false) => {
+                fast.native.keep(digest, &code.component);
+            }
             (fast, _) => {
-                self.best.native.keep(digest, &code.component);
-                fast.iter().for_each(|fast| fast.native.remove(digest));
+                if self.best.native.keep(digest, &code.component) {
+                    fast.iter().for_each(|fast| fast.native.remove(digest));
+                }
             }
         }
     }

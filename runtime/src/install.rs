@@ -194,8 +194,9 @@ pub(crate) fn check_succession(inner: &Inner, app: &Installed) -> Result<(), Ins
 
 /// Drops what is kept of a package that is no longer on the shelf. Running instances keep what they have mapped.
 pub(crate) fn forget(inner: &Inner, digest: &str) {
-    inner.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
     inner.tiers.forget(digest);
+    // After that, or who prepares it just now would find the code and put it back.
+    inner.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
     let path = inner.data.package_path(digest);
     if let Err(error) = std::fs::remove_file(&path) {
         tracing::warn!(%error, path = %path.display(), "a package that is no longer installed stays on disk");

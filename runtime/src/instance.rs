@@ -203,11 +203,11 @@ impl Instance {
 
     /// A call from outside: refused while the app is held still.
     #[inline]
-    fn enter<'c>(&'c self, method: &'c str, params: String) -> Call<'c> {
+    fn enter(&self, method: &str, params: String) -> Call<'_> {
         let life = &self.shared.session.life;
         if life.switch.is_suspended() && life.switch.reason().is_none() {
             let suspended = CallError::Suspended { app_id: life.app_id.clone() };
-            return Call::refused(&self.shared, method, suspended);
+            return Call::refused(&self.shared, suspended);
         }
         self.shared.call(method, params, true)
     }

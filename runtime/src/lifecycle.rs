@@ -86,8 +86,9 @@ impl Instance {
         self.unload_if(reason, |_| true).await;
     }
 
-    /// The same, unless the app is not as it was any more when its turn comes. True if it has ended.
-    pub(crate) async fn unload_if(&self, reason: StopReason, still: fn(&Self) -> bool) -> bool {
+    /// The same, unless the app is not as it was any more when its turn comes. True if it has ended; `None` if the host's
+    /// runtime was shut down meanwhile.
+    pub(crate) async fn unload_if(&self, reason: StopReason, still: fn(&Self) -> bool) -> Option<bool> {
         let this = self.clone();
         let unloaded = self.shared.runtime.spawn(async move {
             let _turn = this.shared.turn.lock().await;
@@ -103,7 +104,7 @@ impl Instance {
             life.stop(reason);
             true
         });
-        unloaded.await.unwrap_or(false)
+        unloaded.await.ok()
     }
 
     async fn to_front(&self) -> Result<(), CallError> {

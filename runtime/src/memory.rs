@@ -104,8 +104,8 @@ impl Seat {
 
     /// Gives everything back: the instance's memory is freed, whoever still holds a handle.
     pub(crate) fn release(&self) {
-        self.change(|_| 0);
-        *self.lock() = None;
+        let held = self.lock().take().unwrap_or(0);
+        self.host.used.fetch_sub(held, Ordering::Relaxed);
     }
 
     /// Corrects an estimate by what was measured. What is there is counted, even over the budget: the next launch makes
@@ -251,6 +251,8 @@ impl Inner {
             // Somebody may show it meanwhile.
             let evicted = victim.unload_if(StopReason::Evicted, |it| rank(it).is_some()).await;
             drop(victim);
+            // None: the host's runtime is gone, and nobody is ended any more.
+            let evicted = evicted.ok_or(LaunchError::Interrupted)?;
             if evicted && tokio::time::timeout(BURIED, gone.stopped()).await.is_err() {
                 return Err(self.does_not_fit(app, needs));
             }

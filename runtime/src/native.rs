@@ -67,21 +67,23 @@ impl NativeCache {
     }
 
     /// Keeps code, unless its package was forgotten while it was made. A cache that cannot be written costs time, not
-    /// correctness.
-    pub(crate) fn keep(&self, digest: &str, code: &Component) {
+    /// correctness. True if it is kept.
+    pub(crate) fn keep(&self, digest: &str, code: &Component) -> bool {
         let image = match code.serialize() {
             Ok(image) => image,
-            Err(error) => return tracing::warn!(%error, "compiled code could not be serialized"),
+            Err(error) => {
+                tracing::warn!(%error, "compiled code could not be serialized");
+                return false;
+            }
         };
         let seal = self.seal(digest, &image);
         // Held over the writing, so that what is forgotten meanwhile is there to be removed.
         let making = self.lock();
         if making.get(digest).is_some_and(|&(_, forgotten)| forgotten) {
-            return;
+            return false;
         }
-        if let Err(error) = write_file(&self.path(digest), &[&seal, &image]) {
-            tracing::warn!(%error, "compiled code could not be cached");
-        }
+        let kept = write_file(&self.path(digest), &[&seal, &image]);
+        kept.inspect_err(|error| tracing::warn!(%error, "compiled code could not be cached")).is_ok()
     }
 
     /// Removes the code of a package that is no longer installed.

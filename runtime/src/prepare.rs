@@ -175,6 +175,9 @@ async fn better(host: &Weak<Inner>, prepared: &Arc<Prepared>, first: &App) -> Re
         (inner.compiles.later.clone(), inner.compile(&installed), inner.parts(), inner.runtime.clone())
     };
     let slot = slots.acquire_owned().await.map_err(|_| gone())?;
+    if host.strong_count() == 0 {
+        return Err(gone());
+    }
     let (tiers, digest) = (compile.tiers.clone(), installed.digest.clone());
     let cached = on_a_thread(&runtime, move || Ok(tiers.cached_best(&digest))).await?;
     let compiled = cached.is_none();
@@ -244,15 +247,15 @@ async fn compiling(compile: Compile, when: When, slot: OwnedSemaphorePermit) -> 
         let _making = compile.tiers.making(digest);
         match compile.run(when) {
             Ok(code) => {
-                let for_later = Code { component: code.component.clone(), best: code.best };
-                // Who has to start now does not wait for the disk. It fails if nobody waits any more.
-                let mut code = Some(code);
+                let keep = || compile.tiers.keep(digest, &code);
+                // Who has to start now does not wait for the disk.
                 if when == When::Later {
-                    compile.tiers.keep(digest, &for_later);
-                    let _ = done.send(code.take().ok_or(LaunchError::Interrupted));
-                } else {
-                    let _ = done.send(code.take().ok_or(LaunchError::Interrupted));
-                    compile.tiers.keep(digest, &for_later);
+                    keep();
+                }
+                // It fails if nobody waits any more.
+                let _ = done.send(Ok(code.clone()));
+                if when == When::Now {
+                    keep();
                 }
             }
             Err(error) => drop(done.send(Err(error))),

@@ -77,7 +77,8 @@ impl Host {
             // At once: who holds the gate may be waiting for one of them to end.
             end(&inner, &user, &app_id);
             let _turn = inner.gates.of(&app_id).write_owned().await;
-            let wiping = tokio::task::spawn_blocking(move || wipe(&inner, &user, &app_id));
+            let runtime = inner.runtime.clone();
+            let wiping = runtime.spawn_blocking(move || wipe(&inner, &user, &app_id));
             wiping.await.unwrap_or(Err(WipeError::Interrupted))
         });
         wiped.await.unwrap_or(Err(WipeError::Interrupted))
@@ -92,7 +93,7 @@ impl Host {
             life.stop(wiped());
         }
         let data = self.inner.data.clone();
-        let apps = tokio::task::spawn_blocking(move || all_apps(&data));
+        let apps = self.inner.runtime.spawn_blocking(move || all_apps(&data));
         let apps = apps.await.map_err(|_cancelled_or_panicked| WipeError::Interrupted)??;
         let mut outcome = Ok(());
         for app_id in apps {
@@ -125,8 +126,12 @@ fn wipe(inner: &Inner, user: &str, app_id: &str) -> Result<bool, WipeError> {
     let installed = inner.data.installed(app_id)?.map(|app| Installed::clone(&app));
     let held = inner.data.releases(app_id)?.into_iter().map(|held| held.installed).next();
     let Some(app) = installed.or(held) else { return Ok(false) };
-    // Those that came through the gate before it was closed.
-    end(inner, user, app_id);
+    // Those that came through the gate before it was closed; who stands before it waits.
+    for life in inner.lives_of(app_id).iter().filter(|life| life.user == user) {
+        if life.trial.chosen().is_some() {
+            life.stop(wiped());
+        }
+    }
     inner.broker.wipe(user, &app)?;
     let files = inner.local.wiped(&app.namespace(user));
     files.map_err(|source| WipeError::Files { app_id: app_id.to_owned(), source })?;

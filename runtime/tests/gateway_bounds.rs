@@ -173,3 +173,30 @@ async fn who_takes_for_ever_is_hung_up_on() {
     assert!(idle.starts_with("HTTP/1.1 200"), "{idle}");
     assert!(http_2.is_empty() || http_2.starts_with("HTTP/1.1 4"), "{http_2:?}");
 }
+
+/// A pong between the parts of a message has soketto begin to count anew, so that a message could have parts without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_in_parts_has_nothing_between_them() {
+    let host = host_with(|b| b.permissions(StaticPermissions::allow_all()));
+    let app = host.run(&Package::default()).await;
+    let page = Page::of(&app).await;
+    let mut stream = TcpStream::connect(page.gateway.address()).await.unwrap();
+    let headers = [
+        ("origin", ORIGIN),
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let path = format!("/{}", page.door.token());
+    let hello = text(page.gateway.address(), "GET", &path, &headers, "");
+    stream.write_all(hello.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let length = soon("the handshake", stream.read(&mut answer)).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    // The beginning of a text, and then a pong; both masked with zeros.
+    stream.write_all(&[0x01, 0x81, 0, 0, 0, 0, b'{']).await.unwrap();
+    stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await.unwrap();
+    rest(&mut stream).await;
+    until("its place is free again", || page.gateway.connections() == 0).await;
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mpkg_manifest::PermissionSet;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::Declared;
 use super::clock::Clock;
@@ -273,6 +274,11 @@ impl Permissions {
                 None => changed.await,
             }
         }
+    }
+
+    /// Done when something about these has changed, from when it is enabled on.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// How long it is allowed, if it runs out by itself.

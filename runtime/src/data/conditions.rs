@@ -204,12 +204,12 @@ impl<'de> Visitor<'de> for Digest<'_> {
             members.next_value_seed(Digest(&mut hasher))?;
             sorted.insert(name, hasher.finalize());
         }
-        self.0.update(b"{");
+        // Counted: an end mark could be part of a name's length.
+        self.0.update(b"{").update(&(sorted.len() as u64).to_le_bytes());
         for (name, value) in &sorted {
             self.0.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
             self.0.update(value.as_bytes());
         }
-        self.0.update(b"}");
         Ok(())
     }
 }

@@ -111,23 +111,17 @@ impl Folder {
     /// Puts a file in the place of the one with that name, if there is one: whole or not at all.
     pub(crate) fn write(&self, path: &str, bytes: &[u8], quota: u64) -> Result<(), FileError> {
         let folded = check(path)?;
-        self.with(|contents| {
-            contents.admit(path, &folded, bytes.len() as u64, quota, false)?;
-            contents.replace(path, bytes)?;
-            // It is there by now, whatever becomes of the rest.
-            contents.record(path, folded, bytes.len() as u64);
-            Ok(contents.sync_parent(path)?)
-        })
+        self.with(|contents| put(contents, path, folded, bytes, quota))
     }
 
     /// Writes behind what is there already. What was there stays, whatever happens; of what is new a crash may leave
     /// only the beginning.
     pub(crate) fn append(&self, path: &str, bytes: &[u8], quota: u64) -> Result<(), FileError> {
         let folded = check(path)?;
-        if self.with(|contents| Ok(!contents.files.contains_key(&folded)))? {
-            return self.write(path, bytes, quota);
-        }
         self.with(|contents| {
+            if !contents.files.contains_key(&folded) {
+                return put(contents, path, folded, bytes, quota);
+            }
             let before = contents.admit(path, &folded, bytes.len() as u64, quota, true)?;
             let mut file = contents.dir.open_with(path, OpenOptions::new().append(true))?;
             let written = file.write_all(bytes).and_then(|()| file.sync_data());
@@ -363,4 +357,19 @@ impl Contents {
         }
         Ok(())
     }
+}
+
+/// Puts a whole file in its place.
+fn put(
+    contents: &mut Contents,
+    path: &str,
+    folded: String,
+    bytes: &[u8],
+    quota: u64,
+) -> Result<(), FileError> {
+    contents.admit(path, &folded, bytes.len() as u64, quota, false)?;
+    contents.replace(path, bytes)?;
+    // It is there by now, whatever becomes of the rest.
+    contents.record(path, folded, bytes.len() as u64);
+    Ok(contents.sync_parent(path)?)
 }

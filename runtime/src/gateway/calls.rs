@@ -18,7 +18,7 @@ use crate::call::Shared;
 use crate::dispatch::{Held, dispatch};
 use crate::instance::Instance;
 use crate::limits::Limit;
-use crate::rpc::{RpcError, code};
+use crate::rpc::{RpcError, code, shown};
 use crate::session::Session;
 use crate::told;
 
@@ -100,6 +100,7 @@ impl Calls {
     }
 
     fn refuse(&self, id: Id<'_>, error: RpcError) -> Answer {
+        let error = error.bounded(self.session.limits.message_bytes);
         let response = MethodResponse::error(id.clone(), object(error));
         match self.session.ledger.hold_aside(response.as_json().get().len()) {
             Some(hold) => Answer { response, _hold: Some(hold) },
@@ -143,7 +144,7 @@ impl Calls {
         let AppCall { method, params } = serde_json::from_str(params)
             .map_err(|error| RpcError::invalid_params(format!("The parameters do not fit: {error}.")))?;
         if told::is_the_hosts(&method) {
-            let message = format!("`{}` is said by the host alone.", method.escape_debug());
+            let message = format!("`{}` is said by the host alone.", shown(&method));
             return Err(RpcError::new(code::METHOD_NOT_FOUND, message));
         }
         let params = params.map_or("{}", RawValue::get);

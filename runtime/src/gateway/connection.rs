@@ -78,10 +78,11 @@ impl Visitor {
     /// Waits until the connection has to close, whatever it is doing.
     async fn over(&self) {
         let leave = lock(&self.stranger).as_ref().map(|stranger| stranger.leave.clone()).unwrap_or_default();
+        // Who enters in the last moment stays.
         tokio::select! {
             () = self.entered.notified() => {}
-            () = leave.cancelled() => return,
-            () = tokio::time::sleep(STRANGE) => return,
+            () = leave.cancelled() => {}
+            () = tokio::time::sleep(STRANGE) => {}
         }
         if let Some(known) = self.known.get() {
             known.behind.closing.cancelled().await;

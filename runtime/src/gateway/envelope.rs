@@ -1,9 +1,11 @@
 //! What a message of a page is, as JSON-RPC 2.0: one request, one notification, or a batch of them.
 
+use std::fmt;
+
 use jsonrpsee::core::middleware::{Batch, BatchEntry, BatchEntryErr, Notification};
 use jsonrpsee::types::{ErrorObject, Id, InvalidRequest, Request};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::rpc::{RpcError, code};
@@ -57,22 +59,53 @@ fn bad<'m>(code: i32, message: String) -> Envelope<'m> {
 }
 
 fn batch(text: &str) -> Envelope<'_> {
-    let members: Vec<&RawValue> = match serde_json::from_str(text) {
+    let Few { members, count } = match serde_json::from_str(text) {
         Ok(members) => members,
         Err(error) => return bad(code::PARSE_ERROR, format!("The batch is not JSON: {error}.")),
     };
     if members.is_empty() {
         return bad(code::INVALID_REQUEST, "A batch has at least one member.".to_owned());
     }
-    if members.len() > BATCH {
-        let message = format!("A batch has {BATCH} members at most, not {}.", members.len());
-        return bad(code::TOO_LARGE, message);
+    if count > BATCH {
+        return bad(code::TOO_LARGE, format!("A batch has {BATCH} members at most, not {count}."));
     }
     let mut entries = Vec::with_capacity(members.len());
     for text in members {
         entries.push(member(text.get()).map_err(|(id, error)| BatchEntryErr::new(id, object(error))));
     }
     Envelope::Batch(Batch::from(entries))
+}
+
+/// The first members of a batch: a message of half a million tiny ones must not take many times its length.
+#[derive(Default)]
+struct Few<'m> {
+    members: Vec<&'m RawValue>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for Few<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Few<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Few<'de>, A::Error> {
+                let mut few = Few::default();
+                while let Some(member) = all.next_element()? {
+                    few.count += 1;
+                    if few.members.len() < BATCH {
+                        few.members.push(member);
+                    }
+                }
+                Ok(few)
+            }
+        }
+        deserializer.deserialize_seq(Members)
+    }
 }
 
 /// A request or a notification. What has an id that is none is neither: its sender waits for an answer.
@@ -82,7 +115,9 @@ fn member(text: &str) -> Result<BatchEntry<'_>, (Id<'_>, RpcError)> {
         #[serde(borrow, default)]
         id: Option<&'m RawValue>,
     }
-    if let Ok(request) = serde_json::from_str::<Request<'_>>(text) {
+    // An array of the right values would pass for a structure, too.
+    let is_object = text.trim_ascii_start().starts_with('{');
+    if is_object && let Ok(request) = serde_json::from_str::<Request<'_>>(text) {
         if let Id::Str(id) = &request.id
             && id.len() > ID
         {
@@ -91,7 +126,8 @@ fn member(text: &str) -> Result<BatchEntry<'_>, (Id<'_>, RpcError)> {
         }
         return Ok(BatchEntry::Call(request));
     }
-    if let Ok(Asked { id: None }) = serde_json::from_str(text)
+    if is_object
+        && let Ok(Asked { id: None }) = serde_json::from_str(text)
         && let Ok(notification) = serde_json::from_str::<Notification<'_>>(text)
     {
         return Ok(BatchEntry::Notification(notification));
@@ -146,6 +182,11 @@ mod tests {
         assert_eq!(refusal(""), ("null".into(), code::PARSE_ERROR));
         assert_eq!(refusal("1"), ("null".into(), code::INVALID_REQUEST));
         assert_eq!(refusal("[]"), ("null".into(), code::INVALID_REQUEST));
+        // The right values in an array are no request.
+        let Envelope::Batch(batch) = Envelope::read(br#"[["2.0",1,"a",{}],["2.0","a"]]"#) else {
+            panic!("it is a batch")
+        };
+        assert!(batch.iter().all(Result::is_err));
         assert_eq!(refusal(r#"{"id":7,"method":"a"}"#), ("7".into(), code::INVALID_REQUEST));
         // Who sends an id waits for an answer: these are no notifications.
         for id in ["-1", "1.5", "{}", "true"] {

@@ -37,6 +37,8 @@ type Receiver = soketto::Receiver<Io>;
 enum Broken {
     #[error("it takes nothing")]
     Unread,
+    #[error("it says something else in the midst of a message")]
+    Midst,
     #[error("{0}")]
     Socket(#[from] Error),
 }
@@ -74,7 +76,9 @@ async fn read(receiver: Option<Receiver>) -> Result<Option<(Message, Option<Rece
     loop {
         match receiver.receive(&mut message).await {
             Ok(Incoming::Data(_)) => break,
-            Ok(Incoming::Pong(_)) => {}
+            Ok(Incoming::Pong(_)) if message.is_empty() => {}
+            // In the midst of a message in parts soketto forgets how long that was by then.
+            Ok(Incoming::Pong(_)) => return Err(Broken::Midst),
             Ok(Incoming::Closed(_)) | Err(Error::Closed) => return Ok(None),
             // Where the next message would begin is not known for sure.
             Err(Error::MessageTooLarge { .. }) => return Ok(Some((Message::TooLong, None))),

@@ -34,7 +34,10 @@ pub(super) async fn pump(lane: Arc<Lane>, instance: Weak<Shared>) {
                 None => return,
             }
         }
-        let permissions = &shared.session.permissions;
+        let permissions = shared.session.permissions.clone();
+        // A permission that it gets may be what its events waited for.
+        let mut changed = pin!(permissions.changed());
+        changed.as_mut().enable();
         let allowed =
             |name: &str| permissions.index_of(name).is_some_and(|i| permissions.holds(i, None).is_ok());
         let next = lane.next(Instant::now(), allowed);
@@ -57,6 +60,7 @@ pub(super) async fn pump(lane: Arc<Lane>, instance: Weak<Shared>) {
                 tokio::select! {
                     () = lane.ended() => return,
                     () = woken => {}
+                    () = changed => {}
                     () = tokio::time::sleep_until(when) => {}
                 }
             }
@@ -65,6 +69,7 @@ pub(super) async fn pump(lane: Arc<Lane>, instance: Weak<Shared>) {
                 tokio::select! {
                     () = lane.ended() => return,
                     () = woken => {}
+                    () = changed => {}
                 }
             }
         }
