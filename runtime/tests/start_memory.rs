@@ -22,7 +22,7 @@ const TAKEN: u64 = 128 * PAGE;
 /// A guest that computes for some ticks is moved to another thread. What it touches there counts as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_that_are_touched_on_another_thread_count() {
-    let spin = r#"(local.set $n (i32.const 400000000))
+    let spin = r#"(local.set $n (i32.const 40000000))
         (loop $again (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"#;
     let host = host();
     let _app = host.run(&package(&format!("{spin}{TAKE}"))).await;
