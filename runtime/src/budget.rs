@@ -107,6 +107,7 @@ impl Ledger {
         Refused { wanted, host_full }
     }
 
+    #[inline]
     pub(crate) fn forgive(&self) {
         if self.refused.load(Ordering::Relaxed) != 0 {
             self.refused.store(0, Ordering::Relaxed);
@@ -156,6 +157,7 @@ impl Ledger {
         Ok(bytes)
     }
 
+    #[inline]
     fn look_at_peak(&self, used: u64) {
         if used > self.peak.load(Ordering::Relaxed) {
             self.peak.fetch_max(used, Ordering::Relaxed);
@@ -185,6 +187,7 @@ impl Ledger {
     /// Charges the message of the one call that runs.
     ///
     /// A short one may be over the cap by its own length, if something else is charged by another thread in that moment.
+    #[inline]
     pub(crate) fn hold_call(&self, bytes: usize) -> Option<HoldCall<'_>> {
         if bytes > SHORT {
             return self.hold_here(bytes).map(HoldCall::Long);

@@ -237,6 +237,7 @@ impl Shared {
     }
 
     /// Gives a call with a message of so many bytes the store, or a place among those that wait for it.
+    #[inline]
     fn enter(self: &Arc<Self>, bytes: usize) -> Result<Entered, CallError> {
         let limits = &self.session.limits;
         if bytes > limits.message_bytes {
@@ -271,6 +272,7 @@ impl Shared {
 
     /// Gives the store to the next who waits, or keeps it for one who comes. Without it, nobody is let in any more.
     /// `inside` is the method that was interrupted.
+    #[inline]
     pub(crate) fn leave(self: &Arc<Self>, running: Option<Running>, inside: Option<Name>) {
         let mut queue = self.queue();
         match (running, queue.waiting.pop_front()) {

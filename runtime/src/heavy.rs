@@ -97,6 +97,7 @@ impl<T> Place<T> {
 }
 
 impl<'a, T: Send + 'static> Unstoppable<'a, T> {
+    #[inline]
     pub(crate) fn new(
         work: Work<T>,
         meter: &'a Arc<Meter>,

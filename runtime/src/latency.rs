@@ -51,6 +51,7 @@ const FIRST: [u8; 65] = {
 };
 
 /// The first bucket whose bound is not below `nanos`.
+#[inline]
 fn bucket(nanos: u64) -> usize {
     let bits = u64::BITS - nanos.leading_zeros();
     let first = FIRST.get(bits as usize).copied().map_or(0, usize::from);
@@ -80,6 +81,7 @@ impl Latency {
     }
 
     /// The same where nobody else records at the same time.
+    #[inline]
     pub(crate) fn record_alone(&self, nanos: u64) {
         if let Some(count) = self.counts.get(bucket(nanos)) {
             add_alone(count, 1);

@@ -103,6 +103,7 @@ impl Meter {
 
     /// A new call begins with its whole budget. An app that has used up most of what it saved is not given another
     /// tick of the host's own threads.
+    #[inline]
     pub(crate) fn start_call(&self) {
         let low = self.is_low();
         // Who may have to wait before the first poll waits on the call's time; others begin with that poll.
@@ -113,10 +114,12 @@ impl Meter {
     }
 
     /// True for an app that has used up most of what it saved.
+    #[inline]
     pub(crate) fn is_low(&self) -> bool {
         self.balance.load(Ordering::Relaxed) < self.low
     }
 
+    #[inline]
     pub(crate) fn begin(&self) {
         let now = self.now();
         self.polled_at.store(now, Ordering::Relaxed);
@@ -129,6 +132,7 @@ impl Meter {
         self.touched.begin();
     }
 
+    #[inline]
     pub(crate) fn end(&self) {
         self.touched.end();
         let now = self.now();
@@ -145,6 +149,7 @@ impl Meter {
 
     /// How long the call that has just ended took, waiting included, in nanoseconds: to its answer, or to now if it gave
     /// none.
+    #[inline]
     pub(crate) fn took(&self, answered: bool) -> u64 {
         let until = if answered { self.ended_at.load(Ordering::Relaxed) } else { self.now() };
         match self.called_at.load(Ordering::Relaxed) {
@@ -170,6 +175,7 @@ impl Meter {
     }
 
     /// Adds what the time since the last look is worth.
+    #[inline]
     fn earn(&self, now: u64) {
         let since = now.saturating_sub(self.balanced_at.load(Ordering::Relaxed));
         self.balanced_at.store(now, Ordering::Relaxed);
@@ -180,11 +186,13 @@ impl Meter {
     }
 
     /// CPU time of the finished polls of this call, in nanoseconds.
+    #[inline]
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
     /// Whether the call belongs on a thread where it keeps nobody waiting.
+    #[inline]
     pub(crate) fn is_heavy(&self) -> bool {
         self.heavy.load(Ordering::Relaxed)
     }
@@ -195,6 +203,7 @@ impl Meter {
     }
 
     /// How long the app has to wait until it may run again; `None` if it need not.
+    #[inline]
     pub(crate) fn debt(&self) -> Option<Duration> {
         if self.balance.load(Ordering::Relaxed) >= 0 {
             return None;
@@ -227,6 +236,7 @@ impl Meter {
     ///
     /// A guest gives its thread back at every tick. What a poll takes beyond that, on a thread that is not low in
     /// priority, is somebody else's: the system had other things to do.
+    #[inline]
     fn slice(&self, now: u64) -> u64 {
         let real = now.saturating_sub(self.polled_at.load(Ordering::Relaxed));
         if !self.is_heavy() {
@@ -236,6 +246,7 @@ impl Meter {
     }
 
     /// Nanoseconds since the meter was made.
+    #[inline]
     fn now(&self) -> u64 {
         self.origin.nanos()
     }

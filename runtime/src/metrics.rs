@@ -111,6 +111,7 @@ impl Metrics {
     }
 
     /// Called by the one call that runs.
+    #[inline]
     pub(crate) fn record_call(&self, failed: bool, took_nanos: u64, cpu_nanos: u64) {
         if failed {
             self.errors.fetch_add(1, Ordering::Relaxed);

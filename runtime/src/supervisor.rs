@@ -57,6 +57,7 @@ impl KillSwitch {
         first
     }
 
+    #[inline]
     pub(crate) fn reason(&self) -> Option<&StopReason> {
         self.reason.get()
     }
@@ -130,6 +131,7 @@ pub(crate) enum Ended<T> {
 /// a question to the user.
 ///
 /// The one who drops `call` then drops the guest's stack, wherever it was parked.
+#[inline]
 pub(crate) fn supervise<'a, T>(
     call: Pin<&'a mut impl Future<Output = T>>,
     switch: &'a KillSwitch,

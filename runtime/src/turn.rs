@@ -33,11 +33,13 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    #[inline]
     pub(crate) fn new(shared: Arc<Shared>, running: Running) -> Self {
         Self { shared, running: Some(running), inside: None }
     }
 
     /// Runs one call.
+    #[inline]
     pub(crate) fn run(self, method: &str, params: String) -> Work<Outcome> {
         let span = span(&self.shared.session, method);
         let (name, told) = (Name::from_slice(method.as_bytes()), method.to_owned());
@@ -79,6 +81,7 @@ impl Turn {
     }
 
     /// The guest has given a result.
+    #[inline]
     fn answered(&mut self, text: String) -> Outcome {
         let session = &self.shared.session;
         session.metrics.record_call(false, session.meter.took(true), session.meter.used());
