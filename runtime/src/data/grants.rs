@@ -186,18 +186,26 @@ impl Data {
     /// What is recorded for a user and an app, by permission.
     pub(crate) fn grants(&self, of: &Namespace) -> Result<Grants, DataError> {
         self.memo.grants(of, || {
-            let (user, owner) = (of.user.as_str(), of.owner.as_str());
             let table = self.db.begin_read()?.open_table(GRANTS)?;
-            let mut grants = Vec::new();
-            for row in table.range((user, owner, "")..)? {
-                let (key, json) = row?;
-                let (of_user, of_owner, permission) = key.value();
-                if (of_user, of_owner) != (user, owner) {
-                    break;
-                }
-                grants.push((permission.to_owned(), serde_json::from_str(json.value())?));
-            }
-            Ok(grants.into())
+            Ok(grants_in(&table, of)?.into())
         })
     }
+}
+
+/// The decisions about one user and app in a table, whether it is only read or being written.
+pub(super) fn grants_in(
+    table: &impl ReadableTable<(&'static str, &'static str, &'static str), &'static str>,
+    of: &Namespace,
+) -> Result<Vec<(String, StoredGrant)>, DataError> {
+    let (user, owner) = (of.user.as_str(), of.owner.as_str());
+    let mut grants = Vec::new();
+    for row in table.range((user, owner, "")..)? {
+        let (key, json) = row?;
+        let (of_user, of_owner, permission) = key.value();
+        if (of_user, of_owner) != (user, owner) {
+            break;
+        }
+        grants.push((permission.to_owned(), serde_json::from_str(json.value())?));
+    }
+    Ok(grants)
 }
