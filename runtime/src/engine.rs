@@ -228,6 +228,11 @@ impl Tiers {
         self.all().map(|tier| tier.native.making(digest)).collect()
     }
 
+    /// Waits until nothing is being made for a package, nor written to disk.
+    pub(crate) async fn settled(&self, digest: &str) {
+        self.best.native.settled(digest).await;
+    }
+
     /// Writes code to disk for when the host starts again. The best makes the other superfluous.
     pub(crate) fn keep(&self, digest: &str, code: &Code) {
         match (&self.fast, code.best) {

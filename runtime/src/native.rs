@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use data_encoding::HEXLOWER;
+use tokio::sync::Notify;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -26,6 +27,8 @@ pub(crate) struct NativeCache {
     engine: String,
     /// Packages whose code is being made, each with how often, and whether it was forgotten meanwhile.
     making: Mutex<HashMap<String, (usize, bool)>>,
+    /// Wakes who waits for code that is being made.
+    made: Notify,
 }
 
 /// Code for a package is being made as long as this lives.
@@ -42,6 +45,7 @@ impl Drop for Making<'_> {
             *times -= 1;
             if *times == 0 {
                 making.remove(&self.digest);
+                self.cache.made.notify_waiters();
             }
         }
     }
@@ -53,7 +57,13 @@ impl NativeCache {
         let mut hasher = Fingerprint(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = HEXLOWER.encode(hasher.0.finalize().as_bytes().get(..8).unwrap_or_default());
-        Ok(Self { folder: data.folder().join("native"), key, engine, making: Mutex::default() })
+        Ok(Self {
+            folder: data.folder().join("native"),
+            key,
+            engine,
+            making: Mutex::default(),
+            made: Notify::new(),
+        })
     }
 
     /// The code of the package with this digest, if it is here and intact.
@@ -64,6 +74,17 @@ impl NativeCache {
     pub(crate) fn making(&self, digest: &str) -> Making<'_> {
         self.lock().entry(digest.to_owned()).or_default().0 += 1;
         Making { cache: self, digest: digest.to_owned() }
+    }
+
+    /// Waits until no code of this package is being made or written.
+    pub(crate) async fn settled(&self, digest: &str) {
+        loop {
+            let made = self.made.notified();
+            if !self.lock().contains_key(digest) {
+                return;
+            }
+            made.await;
+        }
     }
 
     /// Keeps code, unless its package was forgotten while it was made. A cache that cannot be written costs time, not
@@ -193,6 +214,21 @@ mod tests {
         drop(again);
         cache.keep("aa", &code);
         assert!(cache.cached(&engine, "aa").is_some(), "installed again");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_code_that_is_being_made_waits_until_the_last_has_ended() {
+        use futures_util::FutureExt;
+        let (_folder, _engine, cache) = cache();
+        cache.settled("aa").await;
+        let making = cache.making("aa");
+        let again = cache.making("aa");
+        let mut settled = std::pin::pin!(cache.settled("aa"));
+        assert!(settled.as_mut().now_or_never().is_none());
+        drop(making);
+        assert!(settled.as_mut().now_or_never().is_none());
+        drop(again);
+        settled.await;
     }
 
     #[cfg(unix)]

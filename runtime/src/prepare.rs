@@ -101,6 +101,8 @@ pub(crate) async fn prepare_fully(inner: &Arc<Inner>, installed: Arc<Installed>)
     let prepared = inner.prepared(&installed.digest);
     let app = prepare(inner, installed).await?;
     if app.optimized {
+        // A launch does not wait for the disk. Who prepares wants it to be there when the host starts again.
+        inner.tiers.settled(&app.installed.digest).await;
         return Ok(());
     }
     let better = inner.runtime.spawn(optimize(Arc::downgrade(inner), prepared, app));
@@ -179,6 +181,8 @@ async fn better(host: &Weak<Inner>, prepared: &Arc<Prepared>, first: &App) -> Re
         return Err(gone());
     }
     let (tiers, digest) = (compile.tiers.clone(), installed.digest.clone());
+    // The first code is written before the best makes it superfluous, not after.
+    tiers.settled(&digest).await;
     let cached = on_a_thread(&runtime, move || Ok(tiers.cached_best(&digest))).await?;
     let compiled = cached.is_none();
     let code = match cached {
