@@ -195,6 +195,10 @@ async fn files_are_one_apps_and_one_users_and_go_with_the_app() {
         .unwrap();
     let read = call(&app, "0files.read", json!({ "path": "notes/a.txt", "offset": 3, "length": 1 })).await;
     assert_eq!(read, Ok(json!({ "base64": "ZQ==", "size": 5, "more": true })));
+    for behind in [5, 1 << 63, u64::MAX] {
+        let read = call(&app, "0files.read", json!({ "path": "notes/a.txt", "offset": behind })).await;
+        assert_eq!(read, Ok(json!({ "base64": "", "size": 5, "more": false })), "{behind}");
+    }
     let usage = json!({ "used_bytes": 5, "quota_bytes": 1000, "files": 1, "max_files": 1000 });
     assert_eq!(call(&app, "0files.usage", json!({})).await, Ok(usage.clone()));
     let over = refusal(&app, "0files.write", json!({ "path": "b", "text": "x".repeat(996) })).await;

@@ -1,3 +1,4 @@
+use super::folder::Part;
 use super::*;
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -97,7 +98,13 @@ fn files_are_replaced_appended_read_in_parts_and_deleted() {
     folder.append("log", b"1", QUOTA).unwrap();
     assert_eq!(contents(&folder, "a/b/c.txt"), b"hello world");
     assert_eq!(folder.read("a/b/c.txt", 6, 3).unwrap().bytes, b"wor");
-    assert_eq!(folder.read("a/b/c.txt", 600, 3).unwrap().bytes, b"");
+    for behind in [11, 600, i64::MAX as u64, 1 << 63, u64::MAX] {
+        assert_eq!(
+            folder.read("a/b/c.txt", behind, 3).unwrap(),
+            Part { bytes: vec![], size: 11 },
+            "{behind}"
+        );
+    }
     assert_eq!(folder.stat("a/b/c.txt").unwrap().unwrap().size, 11);
     assert!(folder.stat("a/b/c.txt").unwrap().unwrap().modified_ms > Some(1_700_000_000_000));
     assert_eq!(folder.stat("a/b").unwrap(), None, "a folder is no file");

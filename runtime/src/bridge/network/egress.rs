@@ -184,15 +184,7 @@ impl Target {
     /// Reads and checks the URL of a request.
     pub(crate) fn parse(text: &str, rules: Rules<'_>) -> Result<Self, Refusal> {
         check_text(text)?;
-        // The standard also accepts `https:host`, `https:/host` and `https:////host`; nobody means that.
-        let rest = text.split_once("://").map(|(_, rest)| rest);
-        let Some(rest) = rest.filter(|rest| !rest.starts_with('/')) else {
-            return Err(Refusal::UrlInvalid { why: "it does not begin like https://host".into() });
-        };
-        // An empty user name leaves no trace in the parsed URL.
-        if rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
-            return Err(Refusal::UserInfo);
-        }
+        check_authority(text)?;
         let url = Url::parse(text).map_err(|error| Refusal::UrlInvalid { why: error.to_string() })?;
         Self::check(url, rules)
     }
@@ -201,6 +193,7 @@ impl Target {
     pub(crate) fn redirected(&self, location: &HeaderValue, rules: Rules<'_>) -> Result<Self, Refusal> {
         let location = location.to_str().map_err(|_| Refusal::RedirectInvalid)?;
         check_text(location)?;
+        check_authority(location)?;
         let url = self.url.join(location).map_err(|_| Refusal::RedirectInvalid)?;
         if self.tls && url.scheme() == "http" {
             return Err(Refusal::Downgrade);
@@ -286,6 +279,25 @@ fn check_text(text: &str) -> Result<(), Refusal> {
         Some(character) => Err(Refusal::UrlCharacter { character }),
         None => Ok(()),
     }
+}
+
+/// Checks what the parsed URL shows no more: how many slashes are in front of the host, and an empty user name.
+fn check_authority(text: &str) -> Result<(), Refusal> {
+    let is_http = |scheme: &str| ["https", "http"].iter().any(|http| scheme.eq_ignore_ascii_case(http));
+    let rest = match text.split_once(':') {
+        Some((scheme, rest)) if is_http(scheme) => rest,
+        _ if text.starts_with("//") => text,
+        // A relative redirect names no host. Other schemes are refused as such once they are parsed.
+        _ => return Ok(()),
+    };
+    // The standard also accepts `https:host`, `https:/host` and `https:////host`; nobody means that.
+    let Some(rest) = rest.strip_prefix("//").filter(|rest| !rest.starts_with('/')) else {
+        return Err(Refusal::UrlInvalid { why: "it does not begin like https://host".into() });
+    };
+    if rest.split(['/', '?', '#', '\\']).next().is_some_and(|authority| authority.contains('@')) {
+        return Err(Refusal::UserInfo);
+    }
+    Ok(())
 }
 
 /// Two labels or more of the letters that DNS and certificates know; `_` is in use in host names all the same.
@@ -446,6 +458,9 @@ mod tests {
                 prop_assert!(target.host.parse::<std::net::IpAddr>().is_err());
                 prop_assert_eq!(target.port, if target.tls { 443 } else { 80 });
                 prop_assert!(target.tls || http);
+                let rest = text.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//")).unwrap();
+                prop_assert!(!rest.starts_with('/'));
+                prop_assert!(!rest.split(['/', '?', '#']).next().unwrap().contains('@'));
                 let again = Url::parse(target.url()).unwrap();
                 prop_assert_eq!(again.host_str(), Some(target.host.as_str()));
                 let uri: Uri = target.url().parse().unwrap();
