@@ -17,6 +17,8 @@ use miniapp_runtime::{
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn checkout() -> Bridge {
     Bridge::new("cart.write").method("cart.checkout", |_, _: Value| async { Ok::<_, RpcError>(()) })
 }
@@ -223,16 +225,20 @@ async fn a_grant_runs_out_in_a_running_instance() {
     let count = asked.clone();
     let provider = PromptPermissions::new(move |_| {
         let first = count.fetch_add(1, Ordering::SeqCst) == 0;
-        async move { if first { Decision::AllowFor(Duration::from_millis(300)) } else { Decision::Deny } }
+        // Long enough that a busy machine has looked before it runs out.
+        async move { if first { Decision::AllowFor(Duration::from_secs(3)) } else { Decision::Deny } }
     });
     let host = host_with(|b| b.bridge(checkout()).permissions(provider));
     let app = host.run(&Package::with(&["cart.write"])).await;
     assert_eq!(call(&app).await, Ok(()));
     let grants = host.grants("ann", APP).unwrap();
     assert!(matches!(grants[0].decision, GrantDecision::Until { unix_ms } if unix_ms > grants[0].unix_ms));
-    while call(&app).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    let runs_out = async {
+        while call(&app).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, runs_out).await.expect("it does not run out");
     assert_eq!(asked.load(Ordering::SeqCst), 2, "what has run out is asked about again");
     assert_eq!(call(&app).await, Err("denied".into()));
     let told = audit(&host);
