@@ -224,6 +224,17 @@ pub(crate) struct Hold<L: Deref<Target = Ledger> = Arc<Ledger>> {
 }
 
 impl Hold {
+    pub(crate) fn bytes(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(usize::MAX)
+    }
+
+    /// A part of it, or what there is, to be refunded by itself.
+    pub(crate) fn split(&mut self, bytes: usize) -> Self {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).min(self.bytes);
+        self.bytes -= bytes;
+        Self { ledger: self.ledger.clone(), bytes }
+    }
+
     /// Charges or refunds the difference. False if there is no room: nothing has changed then.
     pub(crate) fn resize(&mut self, bytes: usize) -> bool {
         let Ok(bytes) = u64::try_from(bytes) else { return false };

@@ -19,6 +19,7 @@ use crate::guest::Guest;
 use crate::heavy::{HeavyThreads, Task, Unstoppable};
 use crate::limits::Limit;
 use crate::link::WireError;
+use crate::nesting::{self, Nested, Within};
 use crate::notify::Notification;
 use crate::rpc::{RpcError, code};
 use crate::session::Session;
@@ -85,11 +86,12 @@ pub(crate) struct Call<'c> {
     step: Step<'c>,
     /// Answered, it shows that the app works.
     from_outside: bool,
+    _nested: Option<Box<Nested>>,
 }
 
 impl<'c> Call<'c> {
     pub(crate) fn refused(shared: &'c Arc<Shared>, why: CallError) -> Self {
-        Self { shared, step: Step::Refused(Some(Box::new(why))), from_outside: false }
+        Self { shared, step: Step::Refused(Some(Box::new(why))), from_outside: false, _nested: None }
     }
 }
 
@@ -198,17 +200,22 @@ impl Shared {
         params: String,
         from_outside: bool,
     ) -> Call<'c> {
-        let step = match self.enter(method.len() + params.len()) {
+        let nested = match nesting::enter(self, from_outside) {
+            Ok(nested) => nested,
+            Err(refused) => return Call::refused(self, refused.into()),
+        };
+        let within = nested.as_ref().map(|nested| Box::new(nested.within.clone()));
+        let step = match self.enter(method.len() + params.len(), from_outside) {
             Ok(Entered::Now(turn)) => {
                 let (meter, heavy) = (&self.session.meter, &self.heavy);
-                Step::Now(Unstoppable::new(turn.run(method, params), meter, &self.runtime, heavy))
+                Step::Now(Unstoppable::new(turn.run(method, params, within), meter, &self.runtime, heavy))
             }
             Ok(Entered::Later(waiting)) => {
-                Step::Later(Box::pin(self.call_later(waiting, method.to_owned(), params)))
+                Step::Later(Box::pin(self.call_later(waiting, method.to_owned(), params, within)))
             }
             Err(refused) => return Call::refused(self, refused),
         };
-        Call { shared: self, step, from_outside }
+        Call { shared: self, step, from_outside, _nested: nested }
     }
 
     /// Waits for its turn on a task of its own, which is polled whatever the caller does: one that did not would
@@ -218,6 +225,7 @@ impl Shared {
         waiting: Waiting,
         method: String,
         params: String,
+        within: Option<Box<Within>>,
     ) -> Option<Outcome> {
         let wanted = waiting.wanted.clone();
         let _caller = WaitingCaller { shared: self, wanted: wanted.clone() };
@@ -229,7 +237,7 @@ impl Shared {
                 turn = waiting.turn() => turn,
             };
             match turn {
-                Ok(turn) => Task::new(turn.run(&method, params), meter, heavy).await,
+                Ok(turn) => Task::new(turn.run(&method, params, within), meter, heavy).await,
                 Err(ended) => Some(Err(Box::new(ended))),
             }
         };
@@ -238,7 +246,7 @@ impl Shared {
 
     /// Gives a call with a message of so many bytes the store, or a place among those that wait for it.
     #[inline]
-    fn enter(self: &Arc<Self>, bytes: usize) -> Result<Entered, CallError> {
+    fn enter(self: &Arc<Self>, bytes: usize, from_outside: bool) -> Result<Entered, CallError> {
         let limits = &self.session.limits;
         if bytes > limits.message_bytes {
             self.session.metrics.hit(Limit::Message);
@@ -246,7 +254,8 @@ impl Shared {
         }
         let limit = limits.calls_in_flight;
         let mut queue = self.queue();
-        if queue.in_flight() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+        // What the host itself has to say is not kept out by others' calls.
+        if from_outside && queue.in_flight() >= usize::try_from(limit).unwrap_or(usize::MAX) {
             drop(queue);
             self.session.metrics.hit(Limit::CallsInFlight);
             let message = format!("{limit} calls are waiting for this app already.");

@@ -7,6 +7,7 @@
 mod audit;
 mod boots;
 mod conditions;
+mod disk;
 mod grants;
 mod memo;
 mod shelf;
@@ -20,9 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use mpkg_package::Floors;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::backends::FileBackend;
+use redb::{DatabaseError, ReadableTable, StorageBackend, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use disk::Disk;
 use grants::GRANTS;
 use memo::Memo;
 use shelf::{BOOTS, NEXT, RELEASES};
@@ -140,8 +143,8 @@ type AskedAgain = dyn Fn(&Namespace, &str) + Send + Sync;
 
 pub(crate) struct Data {
     folder: PathBuf,
-    db: Database,
-    memo: Memo,
+    db: Disk,
+    memo: Arc<Memo>,
     asked_again: OnceLock<Box<AskedAgain>>,
     /// The most records that the audit keeps.
     audit_kept: u64,
@@ -164,21 +167,34 @@ impl Data {
             fs::create_dir_all(&path).map_err(io(&path))?;
         }
         restrict(folder).map_err(io(folder))?;
-        let db = Database::create(folder.join("host.redb")).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => DataError::InUse { path: folder.to_owned() },
-            other => other.into(),
-        })?;
-        Self::with(db, folder)
+        let file = folder.join("host.redb");
+        let open = move |again: bool| {
+            let mut options = fs::OpenOptions::new();
+            let file = options.read(true).write(true).create(!again).truncate(false).open(&file)?;
+            if again {
+                disk::forget_cached(&file)?;
+            }
+            let backend: Box<dyn StorageBackend> = Box::new(FileBackend::new(file)?);
+            Ok(backend)
+        };
+        Self::with(Box::new(open), folder)
     }
 
     /// On another kind of disk.
     #[cfg(test)]
-    pub(crate) fn on(disk: impl redb::StorageBackend, folder: &Path) -> Result<Self, DataError> {
-        Self::with(Database::builder().create_with_backend(disk)?, folder)
+    pub(crate) fn on(disk: impl StorageBackend + Clone, folder: &Path) -> Result<Self, DataError> {
+        Self::with(Box::new(move |_again| Ok(Box::new(disk.clone()))), folder)
     }
 
     /// Makes the tables that a new database lacks.
-    fn with(db: Database, folder: &Path) -> Result<Self, DataError> {
+    fn with(open: Box<disk::Open>, folder: &Path) -> Result<Self, DataError> {
+        let memo = Arc::new(Memo::default());
+        let kept = memo.clone();
+        let reopened = Box::new(move || drop(kept.change()));
+        let db = Disk::new(open, reopened).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => DataError::InUse { path: folder.to_owned() },
+            other => other.into(),
+        })?;
         let txn = db.begin_write()?;
         txn.open_table(INSTALLED)?;
         txn.open_table(FLOORS)?;
@@ -204,7 +220,7 @@ impl Data {
         }
         txn.commit()?;
         let (folder, asked_again) = (folder.to_owned(), OnceLock::new());
-        Ok(Self { folder, db, memo: Memo::default(), asked_again, audit_kept: audit::KEPT })
+        Ok(Self { folder, db, memo, asked_again, audit_kept: audit::KEPT })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -304,16 +320,45 @@ impl Data {
 
 /// Writes a file so that after a power cut it is there whole or not at all.
 pub(crate) fn write_file(path: &Path, parts: &[&[u8]]) -> Result<(), DataError> {
-    let io = |source| DataError::Io { path: path.to_owned(), source };
-    let parent = path.parent().ok_or_else(|| io(std::io::ErrorKind::NotADirectory.into()))?;
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(io)?;
-    for part in parts {
-        file.write_all(part).map_err(io)?;
+    let placed = StagedFile::write(path, parts)?.place()?;
+    placed.sync()
+}
+
+/// A file that is whole on the disk, and not in its place yet.
+pub(crate) struct StagedFile<'p> {
+    path: &'p Path,
+    file: tempfile::NamedTempFile,
+}
+
+/// A file in its place, which a power cut may still undo.
+pub(crate) struct PlacedFile<'p>(&'p Path);
+
+impl<'p> StagedFile<'p> {
+    pub(crate) fn write(path: &'p Path, parts: &[&[u8]]) -> Result<Self, DataError> {
+        let io = |source| DataError::Io { path: path.to_owned(), source };
+        let parent = path.parent().ok_or_else(|| io(std::io::ErrorKind::NotADirectory.into()))?;
+        let mut file = tempfile::NamedTempFile::new_in(parent).map_err(io)?;
+        for part in parts {
+            file.write_all(part).map_err(io)?;
+        }
+        file.as_file().sync_all().map_err(io)?;
+        Ok(Self { path, file })
     }
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
-    // The rename itself must reach the disk too.
-    fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(io)
+
+    pub(crate) fn place(self) -> Result<PlacedFile<'p>, DataError> {
+        let io = |source| DataError::Io { path: self.path.to_owned(), source };
+        self.file.persist(self.path).map_err(|e| io(e.error))?;
+        Ok(PlacedFile(self.path))
+    }
+}
+
+impl PlacedFile<'_> {
+    /// The renaming itself must reach the disk too.
+    pub(crate) fn sync(self) -> Result<(), DataError> {
+        let io = |source| DataError::Io { path: self.0.to_owned(), source };
+        let parent = self.0.parent().unwrap_or(Path::new("."));
+        fs::File::open(parent).and_then(|folder| folder.sync_all()).map_err(io)
+    }
 }
 
 /// The folder holds other people's data and the key of the native-code cache: it is its owner's alone.

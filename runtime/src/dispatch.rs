@@ -14,6 +14,8 @@ use crate::error::CallError;
 use crate::instance::Instance;
 use crate::limits::Limit;
 use crate::link::{Endpoint, no_such};
+use crate::nesting::{Waits, bridge};
+use crate::page_time::metered;
 use crate::rpc::{RpcError, code};
 use crate::session::Session;
 
@@ -29,6 +31,15 @@ impl Held {
         let hold = hold.ok_or_else(|| session.no_room("answer"))?;
         Ok(Self { text, hold })
     }
+}
+
+/// Who passes a page's call on.
+#[derive(Clone, Copy)]
+pub(crate) enum By {
+    /// The gateway, where all that a connection costs is counted.
+    Gateway,
+    /// An embedder's own way from its web view.
+    Host,
 }
 
 /// Calls of one instance that came through here and are not answered yet.
@@ -60,14 +71,14 @@ impl Drop for Place<'_> {
 /// # Errors
 /// What the guest would get; [`code::BUSY`] for one call too many, and while the app is held still;
 /// [`code::TIMED_OUT`] for one that takes too long; and [`code::CANCELLED`] once the instance has ended.
-pub(crate) async fn dispatch(caller: Caller, method: &str, params: &str) -> Result<Held, RpcError> {
+pub(crate) async fn dispatch(caller: Caller, method: &str, params: &str, by: By) -> Result<Held, RpcError> {
     let session = &caller.session;
-    let answer = carry_out(&caller, method, params).await;
+    let answer = carry_out(&caller, method, params, by).await;
     let answer = answer.and_then(|text| Held::new(session, text));
     answer.map_err(|error| error.bounded(session.limits.message_bytes))
 }
 
-async fn carry_out(caller: &Caller, method: &str, params: &str) -> Result<String, RpcError> {
+async fn carry_out(caller: &Caller, method: &str, params: &str, by: By) -> Result<String, RpcError> {
     let session = &*caller.session;
     let limits = &session.limits;
     let bytes = method.len() + params.len();
@@ -80,9 +91,6 @@ async fn carry_out(caller: &Caller, method: &str, params: &str) -> Result<String
         return Err(too_many(session));
     };
     let hold = session.ledger.hold_aside(bytes).ok_or_else(|| session.no_room("message"))?;
-    if let Some(answer) = endpoint.begin(caller, params) {
-        return answer;
-    }
     let span = debug_span!(
         "dispatch",
         app = session.identity.app_id,
@@ -91,6 +99,9 @@ async fn carry_out(caller: &Caller, method: &str, params: &str) -> Result<String
         method,
     );
     let answer = async {
+        if let Some(answer) = endpoint.begin(caller, params) {
+            return answer;
+        }
         let authorized = endpoint.authorize(caller).await?;
         if session.life.switch.is_suspended() {
             // Hidden while its user was being asked.
@@ -98,15 +109,16 @@ async fn carry_out(caller: &Caller, method: &str, params: &str) -> Result<String
         }
         // What is carried out is charged for its parameters itself.
         drop(hold);
-        let answer = authorized.carry_out(caller, params.to_owned());
+        let answer = bridge(Waits::Page, authorized.carry_out(caller, params.to_owned()));
         // A person who takes time to answer does not count: that was before.
         let answer = tokio::time::timeout(limits.wall_per_call, answer).await;
         answer.unwrap_or_else(|_| Err(too_slow(session)))
     };
+    let answer = metered(move || matches!(by, By::Host).then_some(session), answer.instrument(span));
     tokio::select! {
         biased;
         () = session.life.switch.gone.cancelled() => Err(ended(caller)),
-        answer = answer.instrument(span) => answer,
+        answer = answer => answer,
     }
 }
 
@@ -160,14 +172,15 @@ impl Instance {
     /// same permissions, the same errors. `params` is JSON text, and so is the result.
     ///
     /// As many may be under way as [`Limits::calls_in_flight`](crate::Limits) says, and each may take
-    /// [`Limits::wall_per_call`](crate::Limits), a question to the user not counted.
+    /// [`Limits::wall_per_call`](crate::Limits), a question to the user not counted. What they cost the host in CPU time is
+    /// held to [`Limits::cpu_per_second`](crate::Limits), apart from the app's own.
     ///
     /// # Errors
     /// What the component would get; [`code::BUSY`] for one call too many, and while the app is hidden and held still;
     /// [`code::TIMED_OUT`]; and [`code::CANCELLED`] once the instance has ended.
     pub async fn dispatch(&self, method: &str, params: &str) -> Result<String, RpcError> {
         let caller = Caller { session: self.shared.session.clone() };
-        dispatch(caller, method, params).await.map(|answer| answer.text)
+        dispatch(caller, method, params, By::Host).await.map(|answer| answer.text)
     }
 
     /// Whether the app may call a method now, as its call would find out: whoever is to be asked is asked.

@@ -9,16 +9,17 @@ use serde_json::value::RawValue;
 use crate::call::Call;
 pub(crate) use crate::call::Shared;
 use crate::error::CallError;
-use crate::life::{KillHandle, State};
+use crate::life::{Alive, KillHandle, Life, State};
 use crate::limits::Limits;
 use crate::metrics::InstanceMetrics;
 use crate::notify::Notifications;
 use crate::rpc::{self, RpcError, code};
 use crate::stop::StopReason;
 
-/// A handle to a running app. Clones are the same instance; when the last one is dropped it ends.
+/// A handle to a running app. Clones are the same instance; when the last one is dropped it ends, whatever it is doing.
 #[derive(Clone)]
 pub struct Instance {
+    _alive: Arc<Alive>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -59,6 +60,16 @@ impl Answer {
 }
 
 impl Instance {
+    /// The first handle.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { _alive: Alive::new(&shared.session.life), shared }
+    }
+
+    /// Another handle, while there is one.
+    pub(crate) fn again(life: &Life) -> Option<Self> {
+        Some(Self { _alive: life.alive()?, shared: life.shared()? })
+    }
+
     /// Unique within this host's run.
     pub fn id(&self) -> u64 {
         self.shared.session.life.id
@@ -91,10 +102,7 @@ impl Instance {
         method: &str,
         params: &impl Serialize,
     ) -> Result<R, CallError> {
-        let params = serde_json::to_string(params)
-            .map_err(|e| RpcError::invalid_params(format!("The parameters do not serialize: {e}.")))?;
-        let text = self.enter(method, params).await.map_err(|error| *error)?;
-        serde_json::from_str(&text).map_err(|error| CallError::BadAnswer { method: method.to_owned(), error })
+        self.shared.ask(method, params).await
     }
 
     /// Calls a method with JSON text and gives its result as JSON text.
@@ -105,7 +113,7 @@ impl Instance {
         if let Err(e) = serde_json::from_str::<IgnoredAny>(params) {
             return Err(RpcError::invalid_params(format!("The parameters are not JSON: {e}.")).into());
         }
-        self.enter_json(method, params.to_owned()).await
+        self.shared.ask_json(method, params.to_owned()).await
     }
 
     /// The same with parameters that are JSON by their type, and so not looked at again, and an answer that is looked at
@@ -114,15 +122,11 @@ impl Instance {
     /// # Errors
     /// As for [`Instance::call`].
     pub async fn call_raw(&self, method: &str, params: &RawValue) -> Result<Answer, CallError> {
-        self.enter(method, params.get().to_owned()).await.map(Answer).map_err(|error| *error)
-    }
-
-    async fn enter_json(&self, method: &str, params: String) -> Result<String, CallError> {
-        let text = self.enter(method, params).await.map_err(|error| *error)?;
-        match serde_json::from_str::<IgnoredAny>(&text) {
-            Ok(_) => Ok(text),
-            Err(error) => Err(CallError::BadAnswer { method: method.to_owned(), error }),
-        }
+        self.shared
+            .enter_from_outside(method, params.get().to_owned())
+            .await
+            .map(Answer)
+            .map_err(|error| *error)
     }
 
     /// Answers one JSON-RPC 2.0 request text; `None` for a notification.
@@ -132,7 +136,7 @@ impl Instance {
             Err(error) => return Some(rpc::response(None, Err(&error))),
         };
         let params = request.params.map_or("{}", RawValue::get);
-        let outcome = self.enter_json(&request.method, params.to_owned()).await;
+        let outcome = self.shared.ask_json(&request.method, params.to_owned()).await;
         let id = request.id?;
         Some(match outcome {
             Ok(result) => rpc::response(Some(id), Ok(&result)),
@@ -145,11 +149,7 @@ impl Instance {
     /// # Errors
     /// As for [`Instance::call`], but never that the method is unknown.
     pub async fn notify(&self, method: &str, params: &impl Serialize) -> Result<(), CallError> {
-        match self.call::<IgnoredAny>(method, params).await {
-            Ok(_) | Err(CallError::BadAnswer { .. }) => Ok(()),
-            Err(CallError::Rpc(error)) if error.code == code::METHOD_NOT_FOUND => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.shared.notify(method, params).await
     }
 
     /// What the app tells its host: events, log lines, its end. The first stream asked for begins at the launch, so
@@ -200,15 +200,53 @@ impl Instance {
     pub fn metrics(&self) -> InstanceMetrics {
         self.shared.session.figures()
     }
+}
 
-    /// A call from outside: refused while the app is held still.
-    #[inline]
-    fn enter(&self, method: &str, params: String) -> Call<'_> {
-        let life = &self.shared.session.life;
-        if life.switch.is_suspended() && life.switch.reason().is_none() {
-            let suspended = CallError::Suspended { app_id: life.app_id.clone() };
-            return Call::refused(&self.shared, suspended);
+/// Calls from outside, which keep no instance alive.
+impl Shared {
+    pub(crate) async fn ask<R: DeserializeOwned>(
+        self: &Arc<Self>,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<R, CallError> {
+        let params = serde_json::to_string(params)
+            .map_err(|e| RpcError::invalid_params(format!("The parameters do not serialize: {e}.")))?;
+        let text = self.enter_from_outside(method, params).await.map_err(|error| *error)?;
+        serde_json::from_str(&text).map_err(|error| CallError::BadAnswer { method: method.to_owned(), error })
+    }
+
+    /// `params` is JSON.
+    pub(crate) async fn ask_json(
+        self: &Arc<Self>,
+        method: &str,
+        params: String,
+    ) -> Result<String, CallError> {
+        let text = self.enter_from_outside(method, params).await.map_err(|error| *error)?;
+        match serde_json::from_str::<IgnoredAny>(&text) {
+            Ok(_) => Ok(text),
+            Err(error) => Err(CallError::BadAnswer { method: method.to_owned(), error }),
         }
-        self.shared.call(method, params, true)
+    }
+
+    pub(crate) async fn notify(
+        self: &Arc<Self>,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<(), CallError> {
+        match self.ask::<IgnoredAny>(method, params).await {
+            Ok(_) | Err(CallError::BadAnswer { .. }) => Ok(()),
+            Err(CallError::Rpc(error)) if error.code == code::METHOD_NOT_FOUND => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Refused while the app is held still.
+    #[inline]
+    fn enter_from_outside(self: &Arc<Self>, method: &str, params: String) -> Call<'_> {
+        let life = &self.session.life;
+        if life.switch.is_suspended() && life.switch.reason().is_none() {
+            return Call::refused(self, CallError::Suspended { app_id: life.app_id.clone() });
+        }
+        self.call(method, params, true)
     }
 }

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::budget::Ledger;
 use crate::call::{Running, Shared};
 use crate::dispatch::InFlight;
 use crate::error::{CallError, LaunchError};
+use crate::gateway::CONNECTIONS_EACH;
 use crate::guest;
 use crate::heavy::Unstoppable;
 use crate::host::{Host, Inner};
@@ -30,6 +31,7 @@ use crate::memory::{Fit, Seat, settle};
 use crate::meter::Meter;
 use crate::metrics::{Metrics, Phase};
 use crate::notify::Outbox;
+use crate::page_time::PageTime;
 use crate::prepare::{ahead, prepare};
 use crate::rates::{Rate, Rates};
 use crate::rpc::shown;
@@ -143,7 +145,7 @@ impl Drop for Birth {
             self.0.stop(StopReason::Unloaded);
         }
         // Where there is an instance by now, its own end does this.
-        if self.0.switch.reason().is_some() && self.0.instance().is_none() {
+        if self.0.switch.reason().is_some() && self.0.shared().is_none() {
             self.0.over();
             self.0.bury();
         }
@@ -186,7 +188,7 @@ async fn bring_up(inner: &Arc<Inner>, birth: &Birth) -> Result<Instance, LaunchE
     let running = instantiate(inner, &app, &session).await?;
     let shared = Shared::new(session.clone(), running, inner.runtime.clone(), inner.heavy.clone());
     inner.living.starts.follow(&session);
-    let instance = Instance { shared };
+    let instance = Instance::new(shared);
     inner.living.metrics.phase(Phase::Instantiate, started.elapsed());
 
     let started = Instant::now();
@@ -276,7 +278,11 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         local,
         log_rate: Rate::per_second(limits.log_lines_per_second),
         rates: Rates::new(inner.rates.clone()),
+        disk_rate: OnceLock::new(),
+        disk_bytes_per_second: inner.policy.disk_bytes_per_second,
         network: Connections::new(&inner.policy.network),
+        connections: Arc::new(Semaphore::new(CONNECTIONS_EACH)),
+        page_time: PageTime::new(limits.cpu_per_second),
         in_flight: InFlight::default(),
         blocking: Arc::new(Semaphore::new(BLOCKING)),
         metrics: Metrics::new(inner.methods.clone()),

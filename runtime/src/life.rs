@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::instance::{Instance, Shared};
 use crate::metrics::HostMetrics;
+use crate::nesting::Waiting;
 use crate::stop::StopReason;
 use crate::supervisor::KillSwitch;
 use crate::ticker::Ticker;
@@ -70,6 +71,7 @@ pub(crate) struct Life {
     /// Nanoseconds after `began`.
     last_shown: AtomicU64,
     shared: OnceLock<Weak<Shared>>,
+    alive: OnceLock<Weak<Alive>>,
     /// Cancelled when nothing of the instance is left.
     buried: CancellationToken,
     living: Weak<Living>,
@@ -112,9 +114,23 @@ impl Life {
         self.began.elapsed()
     }
 
-    /// What runs, once it does.
+    /// What runs, once it does, and while anybody has a handle to it.
     pub(crate) fn instance(&self) -> Option<Instance> {
-        self.shared.get().and_then(Weak::upgrade).map(|shared| Instance { shared })
+        Instance::again(self)
+    }
+
+    /// All that live on its host.
+    pub(crate) fn living(&self) -> Weak<Living> {
+        self.living.clone()
+    }
+
+    pub(crate) fn alive(&self) -> Option<Arc<Alive>> {
+        self.alive.get().and_then(Weak::upgrade)
+    }
+
+    /// What runs, once it does, and while any of it is left.
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.get().and_then(Weak::upgrade)
     }
 
     pub(crate) fn bind(&self, shared: &Arc<Shared>) {
@@ -135,7 +151,7 @@ impl Life {
                 }
             }
         }
-        if let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
+        if let Some(shared) = self.shared() {
             shared.ended(first.then_some(reason));
         }
         first
@@ -177,6 +193,25 @@ impl Life {
     pub(crate) async fn buried(&self) -> StopReason {
         self.buried.cancelled().await;
         self.switch.reason().cloned().unwrap_or(StopReason::Unloaded)
+    }
+}
+
+/// What the handles to an instance have in common, and calls do not have: an app that computes, waits for its host or is
+/// held still keeps itself alive no longer than somebody wants it.
+pub(crate) struct Alive(Arc<Life>);
+
+impl Alive {
+    pub(crate) fn new(life: &Arc<Life>) -> Arc<Self> {
+        let alive = Arc::new(Self(life.clone()));
+        // Set once, by the launch.
+        let _ = life.alive.set(Arc::downgrade(&alive));
+        alive
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.stop(StopReason::Unloaded);
     }
 }
 
@@ -243,6 +278,7 @@ pub(crate) async fn unload(lives: Vec<Arc<Life>>, reason: StopReason) {
 /// All that live on a host.
 #[derive(Default)]
 pub(crate) struct Living {
+    pub(crate) waiting: Waiting,
     pub(crate) starts: Starts,
     pub(crate) failures: Failures,
     pub(crate) metrics: HostMetrics,
@@ -284,6 +320,7 @@ impl Living {
             began: Instant::now(),
             last_shown: AtomicU64::new(0),
             shared: OnceLock::new(),
+            alive: OnceLock::new(),
             buried: CancellationToken::new(),
             living: Arc::downgrade(self),
         });

@@ -2,12 +2,14 @@
 //!
 //! Source: the states of the [W3C MiniApp Lifecycle](https://www.w3.org/TR/miniapp-lifecycle/).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::call::Shared;
 use crate::data::Op;
 use crate::error::CallError;
 use crate::instance::Instance;
@@ -141,35 +143,40 @@ impl Instance {
     /// What the app is told when it starts: for whom, and what it left behind when it was last hidden or unloaded.
     pub(crate) async fn launched(&self) -> Result<(), CallError> {
         let session = &self.shared.session;
-        let left = self.left_behind().await;
+        let left = self.shared.left_behind().await;
         // The host's own id of a user is nobody's business.
         let user = &session.local.pseudonym;
         let params = Launch { user, reason: if left.is_some() { "restore" } else { "launch" }, state: left };
         let params = serde_json::to_string(&params).map_err(|_| RpcError::internal())?;
-        self.tell("lifecycle.launched", params).await.map(drop)
+        self.shared.tell("lifecycle.launched", params).await.map(drop)
     }
 
-    async fn tell_in_time(&self, method: &str, params: String) -> Result<(), CallError> {
+    async fn tell_in_time(&self, method: &'static str, params: String) -> Result<(), CallError> {
         let grace: Duration = self.shared.session.grace;
-        match tokio::time::timeout(grace, self.tell(method, params)).await {
-            Ok(Ok(Some(answer))) => {
-                if method != SHOWN {
-                    self.keep(&answer).await;
-                }
-                Ok(())
+        // On a task of its own, which keeps no app alive: one that is busy is told when it comes to it, and what it
+        // leaves behind then is kept all the same. Only the waiting ends.
+        let shared = self.shared.clone();
+        let told = self.shared.runtime.spawn(async move {
+            let answer = shared.tell(method, params).await?;
+            if let Some(answer) = answer.filter(|_| method != SHOWN) {
+                shared.keep(&answer).await;
             }
-            Ok(Ok(None)) => Ok(()),
-            Ok(Err(error)) => Err(error),
+            Ok(())
+        });
+        match tokio::time::timeout(grace, told).await {
+            Ok(told) => told.unwrap_or_else(|_| Err(self.shared.stopped())),
             Err(_) => {
                 tracing::warn!(app = %self.app_id(), method, "the app took too long to handle this");
                 Ok(())
             }
         }
     }
+}
 
+impl Shared {
     /// A notification; its answer if it has one. An app without a handler for it is not disturbed.
-    async fn tell(&self, method: &str, params: String) -> Result<Option<String>, CallError> {
-        match self.shared.call(method, params, false).await.map_err(|error| *error) {
+    async fn tell(self: &Arc<Self>, method: &str, params: String) -> Result<Option<String>, CallError> {
+        match self.call(method, params, false).await.map_err(|error| *error) {
             Ok(answer) => Ok(Some(answer)),
             Err(CallError::Rpc(error)) if error.code == code::METHOD_NOT_FOUND => Ok(None),
             Err(error) => Err(error),
@@ -184,11 +191,11 @@ impl Instance {
         }
         let Ok(Answer { state }) = serde_json::from_str::<Answer>(answer) else { return };
         if state.get().len() > STATE_BYTES || !self.may_store() {
-            tracing::warn!(app = %self.app_id(), bytes = state.get().len(), "the app's state is not kept");
+            tracing::warn!(app = %self.session.identity.app_id, bytes = state.get().len(), "the app's state is not kept");
             return;
         }
-        let session = self.shared.session.clone();
-        let kept = self.shared.runtime.spawn_blocking(move || {
+        let session = self.session.clone();
+        let kept = self.runtime.spawn_blocking(move || {
             let key = STATE_KEY.to_owned();
             let op = match state.get() {
                 "null" => Op::Delete { key },
@@ -198,7 +205,7 @@ impl Instance {
             session.data.kv_apply(&session.namespace(), &[], &[op], session.storage_quota, running)
         });
         if let Ok(Err(error)) = kept.await {
-            tracing::warn!(app = %self.app_id(), %error, "the app's state is not kept");
+            tracing::warn!(app = %self.session.identity.app_id, %error, "the app's state is not kept");
         }
     }
 
@@ -206,17 +213,16 @@ impl Instance {
         if !self.may_store() {
             return None;
         }
-        let session = self.shared.session.clone();
-        let text =
-            self.shared.runtime.spawn_blocking(move || session.data.kv_get(&session.namespace(), STATE_KEY));
+        let session = self.session.clone();
+        let text = self.runtime.spawn_blocking(move || session.data.kv_get(&session.namespace(), STATE_KEY));
         let text = text.await.ok()?.inspect_err(|error| {
-            tracing::error!(app = %self.app_id(), %error, "what the app left behind cannot be read");
+            tracing::error!(app = %self.session.identity.app_id, %error, "what the app left behind cannot be read");
         });
         RawValue::from_string(text.ok()??).ok()
     }
 
     fn may_store(&self) -> bool {
-        let permissions = &self.shared.session.permissions;
+        let permissions = &self.session.permissions;
         permissions.index_of("storage").is_some_and(|index| permissions.holds(index, None).is_ok())
     }
 }

@@ -26,6 +26,11 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Calls that may wait for the instance at a time; and as many of its page that wait for the host.
     pub calls_in_flight: u32,
+    /// How deep in calls that wait for each other a call into the app may be: an app calls a bridge, which calls an app.
+    /// 1 is a call that is in none. One that the app itself would have to wait for is refused in any case.
+    ///
+    /// How deeply an app's own functions call each other is bounded by [`Policy::stack_bytes`].
+    pub call_depth: u32,
     /// Log lines per second; more are dropped and counted.
     pub log_lines_per_second: u32,
 }
@@ -39,6 +44,7 @@ impl Limits {
         wall_per_call: Duration::from_secs(30),
         message_bytes: 1 << 20,
         calls_in_flight: 64,
+        call_depth: 8,
         log_lines_per_second: 100,
     };
 
@@ -94,6 +100,7 @@ impl Limits {
                 defaults.calls_in_flight,
                 most.calls_in_flight,
             )?,
+            call_depth: count("call depth", asked.call_depth, defaults.call_depth, most.call_depth)?,
             log_lines_per_second: count(
                 "log lines per second",
                 asked.log_lines_per_second,
@@ -125,6 +132,8 @@ pub enum Limit {
     Message,
     /// [`Limits::calls_in_flight`].
     CallsInFlight,
+    /// [`Limits::call_depth`].
+    CallDepth,
     /// [`Limits::log_lines_per_second`].
     LogLines,
     /// A method's rate.
@@ -133,7 +142,7 @@ pub enum Limit {
 
 impl Limit {
     /// All there are.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Memory,
         Self::HostMemory,
         Self::CpuPerCall,
@@ -142,6 +151,7 @@ impl Limit {
         Self::Stack,
         Self::Message,
         Self::CallsInFlight,
+        Self::CallDepth,
         Self::LogLines,
         Self::Rate,
     ];
@@ -157,6 +167,7 @@ impl Limit {
             Self::Stack => "stack",
             Self::Message => "message",
             Self::CallsInFlight => "calls_in_flight",
+            Self::CallDepth => "call_depth",
             Self::LogLines => "log_lines",
             Self::Rate => "rate",
         }

@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use mpkg_manifest::permission;
-use serde_json::json;
 use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span};
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmStr};
@@ -18,6 +17,7 @@ use crate::bridge::{Bridge, Caller, Handler};
 use crate::broker::{Declared, Gate, authorize, is_open};
 use crate::guest::Guest;
 use crate::limits::Limit;
+use crate::nesting::{Waits, bridge};
 use crate::rates::{BUILTIN, Limited};
 use crate::rpc::{self, RpcError, code};
 use crate::session::Session;
@@ -261,11 +261,14 @@ impl Interface {
         let span = debug_span!("bridge", method = &*endpoint.method);
         async {
             let authorized = {
+                // The host's copy counts as the guest's memory; what is carried out is charged for it by itself.
+                let hold = caller.session.ledger.hold_here(params.len());
+                let _hold = hold.ok_or_else(|| caller.session.no_room("message"))?;
                 // The guest is not to be stopped because a person takes time to answer.
                 let _asking = (!is_open(&caller.session, endpoint.gate)).then(|| caller.session.meter.ask());
                 endpoint.authorize(&caller).await?
             };
-            authorized.carry_out(&caller, params).await
+            bridge(Waits::Instance(caller.session.life.id), authorized.carry_out(&caller, params)).await
         }
         .instrument(span)
         .await
@@ -319,13 +322,7 @@ impl Endpoint {
     /// Counts the call against its method's rate.
     #[inline]
     fn admit(&self, session: &Session) -> Result<(), RpcError> {
-        session.rates.check(self.place).map_err(|wait| {
-            session.metrics.hit(Limit::Rate);
-            let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-            let message = format!("This is called too often; try again in {wait} ms.");
-            RpcError::new(code::BUSY, message)
-                .with_data(json!({ "limit": Limit::Rate.label(), "retry_after_ms": wait }))
-        })
+        session.rates.check(self.place).map_err(|wait| session.too_much("This is called too often", wait))
     }
 
     fn count(&self, caller: &Caller, answer: Result<String, RpcError>) -> Result<String, RpcError> {

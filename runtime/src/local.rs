@@ -60,7 +60,8 @@ impl Locals {
             _ => None,
         });
         let pseudonym = pseudonym(&self.pseudonyms, &of);
-        let who = Listener { of, instance, switch: switch.clone(), ledger, permissions };
+        let message_bytes = app.limits.message_bytes;
+        let who = Listener { of, instance, switch: switch.clone(), ledger, permissions, message_bytes };
         Local {
             pseudonym,
             profiles: self.profiles.clone(),

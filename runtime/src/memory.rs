@@ -14,6 +14,7 @@ use crate::error::LaunchError;
 use crate::host::Inner;
 use crate::instance::Instance;
 use crate::life::{BURIED, State};
+use crate::nesting::is_waiting;
 use crate::session::Session;
 use crate::stop::StopReason;
 
@@ -269,14 +270,15 @@ impl Inner {
     }
 
     /// Instances that may be ended for others, the least recently shown first: hidden ones before those that were
-    /// never shown, and none that a call waits for.
+    /// never shown, and last those in which a call runs.
     fn evictable(&self) -> Vec<Instance> {
         let mut found: Vec<_> = self
             .living
             .all()
             .into_iter()
             .filter_map(|life| {
-                let instance = life.instance()?;
+                // Who asks for a launch in a call is not ended for it: neither would be left.
+                let instance = life.instance().filter(|_| !is_waiting(life.id))?;
                 rank(&instance).map(|rank| (rank, life.last_shown(), instance))
             })
             .collect();
@@ -288,10 +290,11 @@ impl Inner {
 /// How soon an instance gives way to others, lowest first; `None` for one that does not.
 fn rank(instance: &Instance) -> Option<u8> {
     let life = &instance.shared.session.life;
-    let idle = life.switch.is_suspended() || instance.shared.is_idle();
+    // An app that keeps itself busy, by timers say, would otherwise never give way.
+    let busy = !life.switch.is_suspended() && !instance.shared.is_idle();
     match life.state() {
-        State::Hidden if idle => Some(0),
-        State::Launched if idle => Some(1),
+        State::Hidden => Some(if busy { 2 } else { 0 }),
+        State::Launched => Some(if busy { 3 } else { 1 }),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 //! What is measured is the time spent polling the guest. One that is parked in a host call is not polled, and so not
 //! charged.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -14,10 +15,20 @@ use crate::metrics::add_alone;
 use crate::ticker::TICK;
 
 /// An app may save up this many seconds' worth of its CPU time per second: starting up is allowed to take more.
-const BURST: u32 = 4;
+pub(crate) const BURST: u32 = 4;
 
 /// Bits behind the point of [`Meter::share`].
 const SHARE_BITS: u32 = 32;
+
+thread_local! {
+    /// Nanoseconds that guests were polled on this thread: within what is charged to somebody else.
+    static POLLED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How long guests were polled on this thread so far.
+pub(crate) fn polled() -> Duration {
+    Duration::from_nanos(POLLED.get())
+}
 
 /// The meter of one instance. One call runs in it at a time; whoever looks from outside sees figures that are at most
 /// a poll old.
@@ -139,6 +150,7 @@ impl Meter {
         let slice = self.slice(now);
         self.ended_at.store(now, Ordering::Relaxed);
         add_alone(&self.used, slice);
+        POLLED.set(POLLED.get().wrapping_add(slice));
         self.earn(now);
         let balance = self.balance.load(Ordering::Relaxed).saturating_sub(signed(slice));
         self.balance.store(balance, Ordering::Relaxed);
@@ -275,14 +287,14 @@ impl Origin {
 }
 
 #[cfg(unix)]
-fn thread_cpu_time() -> Option<u64> {
+pub(crate) fn thread_cpu_time() -> Option<u64> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).ok()?;
     seconds.checked_mul(1_000_000_000)?.checked_add(u64::try_from(time.tv_nsec).ok()?)
 }
 
 #[cfg(not(unix))]
-fn thread_cpu_time() -> Option<u64> {
+pub(crate) fn thread_cpu_time() -> Option<u64> {
     None
 }
 

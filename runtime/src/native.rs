@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::data::{Data, DataError, write_file};
+use crate::data::{Data, DataError, StagedFile};
 
 const SEAL: usize = blake3::OUT_LEN;
 
@@ -98,13 +98,21 @@ impl NativeCache {
             }
         };
         let seal = self.seal(digest, &image);
-        // Held over the writing, so that what is forgotten meanwhile is there to be removed.
-        let making = self.lock();
-        if making.get(digest).is_some_and(|&(_, forgotten)| forgotten) {
-            return false;
-        }
-        let kept = write_file(&self.path(digest), &[&seal, &image]);
-        kept.inspect_err(|error| tracing::warn!(%error, "compiled code could not be cached")).is_ok()
+        let path = self.path(digest);
+        let kept = StagedFile::write(&path, &[&seal, &image]).and_then(|staged| {
+            // Held while it is put in its place, so that what is forgotten meanwhile is there to be removed.
+            let making = self.lock();
+            if making.get(digest).is_some_and(|&(_, forgotten)| forgotten) {
+                return Ok(false);
+            }
+            let placed = staged.place()?;
+            drop(making);
+            placed.sync().map(|()| true)
+        });
+        kept.unwrap_or_else(|error| {
+            tracing::warn!(%error, "compiled code could not be cached");
+            false
+        })
     }
 
     /// Removes the code of a package that is no longer installed.

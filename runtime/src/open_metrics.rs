@@ -59,8 +59,8 @@ impl Scrape {
         let (mut live, mut memory) = (BTreeMap::new(), BTreeMap::new());
         for life in inner.living.with_memory() {
             *live.entry((life.app_id.clone(), life.state().label())).or_default() += 1;
-            if let Some(instance) = life.instance() {
-                *memory.entry(life.app_id.clone()).or_default() += instance.shared.session.seat.bytes();
+            if let Some(shared) = life.shared() {
+                *memory.entry(life.app_id.clone()).or_default() += shared.session.seat.bytes();
             }
         }
         Self {

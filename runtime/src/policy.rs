@@ -52,6 +52,9 @@ pub struct Policy {
     /// Calls an instance may make per second, by method, over what a bridge sets for its own methods. A host is not
     /// built with a method that neither the vocabulary nor one of its bridges has.
     pub rates: BTreeMap<String, NonZeroU32>,
+    /// Bytes an instance may write to disk per second, by `storage` and `files`; it may save up eight seconds' worth. Each
+    /// key or file counts as 256 bytes more. Default 1 MiB.
+    pub disk_bytes_per_second: NonZeroU32,
     /// Notifications kept for a slow receiver before the oldest are dropped and counted. Default 256.
     pub notification_queue: usize,
     /// How long a question about a permission may stay open; then it counts as not granted. The `wall_per_call` of a
@@ -93,6 +96,7 @@ impl Default for Policy {
                 wall_per_call: phone.wall_per_call * 2,
                 message_bytes: phone.message_bytes * 4,
                 calls_in_flight: phone.calls_in_flight * 4,
+                call_depth: phone.call_depth * 4,
                 log_lines_per_second: phone.log_lines_per_second * 4,
             },
             storage_ceiling: 64 << 20,
@@ -105,6 +109,7 @@ impl Default for Policy {
             grace: Duration::from_secs(2),
             beacon: Duration::from_secs(5),
             rates: BTreeMap::new(),
+            disk_bytes_per_second: NonZeroU32::MIN.saturating_add((1 << 20) - 1),
             notification_queue: 256,
             prompt_timeout: Duration::from_secs(60),
             network: NetworkPolicy::default(),

@@ -40,8 +40,9 @@ impl fmt::Display for Receiver {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// Some subscribers are too slow or hang. The others will get it: a slow app does not cost its neighbours anything.
-    #[error("The queue is full of {}; {receivers} others got event {id}.", names(full))]
+    /// Some subscribers are too slow or hang, or take no message this long. The others will get it: a slow app does not
+    /// cost its neighbours anything.
+    #[error("Event {id} is too long for, or finds no room at, {}; {receivers} others got it.", names(full))]
     Full {
         /// The event's id.
         id: String,
@@ -116,7 +117,8 @@ impl Host {
     ///
     /// # Errors
     /// [`PublishError`]. The queue of one app and user holds 256 events and 1 MiB; it is the only thing that can be
-    /// full, and all others have got the event then.
+    /// full, and all others have got the event then. An app whose own limit
+    /// for messages is too short for the event is named with the full ones.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -44,6 +44,26 @@ impl Rate {
         Self(RateLimiter::direct_with_clock(Quota::per_second(rate), MonotonicClock))
     }
 
+    /// So many a second, and `saved` at once after a pause.
+    pub(crate) fn saving(per_second: NonZeroU32, saved: NonZeroU32) -> Self {
+        let quota = Quota::per_second(per_second).allow_burst(saved);
+        Self(RateLimiter::direct_with_clock(quota, MonotonicClock))
+    }
+
+    /// Counts so many more, or says how long to wait for them. What is more than can be saved up counts as that.
+    pub(crate) fn take(&self, many: u32) -> Result<(), Duration> {
+        let Some(mut many) = NonZeroU32::new(many) else { return Ok(()) };
+        loop {
+            match self.0.check_n(many) {
+                Ok(taken) => return taken.map_err(|until| until.wait_time_from(MonotonicClock.now())),
+                Err(governor::InsufficientCapacity(most)) => match NonZeroU32::new(most) {
+                    Some(most) if most < many => many = most,
+                    _ => return Ok(()),
+                },
+            }
+        }
+    }
+
     /// Counts one more, or says how long to wait for it.
     pub(crate) fn check(&self) -> Result<(), Duration> {
         self.0.check().map_err(|not_until| not_until.wait_time_from(MonotonicClock.now()))
@@ -79,6 +99,18 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_saved_up_is_taken_at_once_and_no_more() {
+        let of = |n| NonZeroU32::new(n).unwrap();
+        let rate = Rate::saving(of(10), of(100));
+        assert!(rate.take(60).is_ok() && rate.take(0).is_ok() && rate.take(40).is_ok());
+        let wait = rate.take(50).unwrap_err();
+        assert!(wait > Duration::from_secs(4) && wait <= Duration::from_secs(5), "{wait:?}");
+        // More than there ever is, is taken when all there is, is there.
+        assert!(Rate::saving(of(10), of(100)).take(1000).is_ok());
+    }
+
     #[test]
     fn a_method_without_a_rate_is_not_held_up() {
         let rates = Rates::new([None, NonZeroU32::new(1)].into());

@@ -258,7 +258,8 @@ pub const RULES: &[Rule] = &[
         code: "MPKG-H50",
         title: "An app's inbox has room",
         attack: "An app that hangs, or answers with errors, would let the host's memory fill with what it is to be told.",
-        fix: "Publish again later. If it lasts, look at the app: it is slow, or its handler of `events.message` fails.",
+        fix: "Publish again later. If it lasts, look at the app: it is slow, or its handler of `events.message` fails, \
+              or its manifest's `limits.message_bytes` are fewer than the event has.",
     },
     Rule {
         code: "MPKG-H51",

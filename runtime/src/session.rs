@@ -1,9 +1,11 @@
 //! What belongs to one running instance and outlives any single call: who it is, what it may, what it has used.
 
-use std::sync::Arc;
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mpkg_manifest::ScopeValue;
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::bridge::Connections;
@@ -19,8 +21,12 @@ use crate::memory::Seat;
 use crate::meter::Meter;
 use crate::metrics::{InstanceMetrics, Metrics};
 use crate::notify::Outbox;
+use crate::page_time::PageTime;
 use crate::rates::{Rate, Rates};
 use crate::rpc::{RpcError, code};
+
+/// Seconds' worth of writing that an app may save up.
+const SAVED: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 
 /// Which app, for whom.
 #[derive(Debug, Clone)]
@@ -65,7 +71,14 @@ pub(crate) struct Session {
     pub(crate) local: Local,
     pub(crate) log_rate: Rate,
     pub(crate) rates: Rates,
+    /// What it may write to disk; made when it first does.
+    pub(crate) disk_rate: OnceLock<Rate>,
+    pub(crate) disk_bytes_per_second: NonZeroU32,
     pub(crate) network: Connections,
+    /// Places for connections of its page.
+    pub(crate) connections: Arc<Semaphore>,
+    /// What its page has its host compute.
+    pub(crate) page_time: PageTime,
     /// Calls of its page.
     pub(crate) in_flight: InFlight,
     /// Places for work that may wait for the disk.
@@ -90,6 +103,23 @@ impl Session {
         let mut figures = self.metrics.snapshot(&self.ledger, &self.meter);
         (figures.inbox_delivered, figures.inbox_dropped) = self.local.lane.counts();
         figures
+    }
+
+    /// Counts what a call writes to disk, in bytes: all apps have one disk, and who writes waits for what is being written.
+    pub(crate) fn write(&self, bytes: usize) -> Result<(), RpcError> {
+        let per_second = self.disk_bytes_per_second;
+        let rate = self.disk_rate.get_or_init(|| Rate::saving(per_second, per_second.saturating_mul(SAVED)));
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        rate.take(bytes).map_err(|wait| self.too_much("The app writes too much", wait))
+    }
+
+    /// Answers who has to wait before that can be done again.
+    #[cold]
+    pub(crate) fn too_much(&self, what: &str, wait: Duration) -> RpcError {
+        self.metrics.hit(Limit::Rate);
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        RpcError::new(code::BUSY, format!("{what}; try again in {wait} ms."))
+            .with_data(json!({ "limit": Limit::Rate.label(), "retry_after_ms": wait }))
     }
 
     /// Answers a message for which the app's memory budget has no room. The host's copies of messages are the app's

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::host::Host;
-use crate::instance::Instance;
+use crate::instance::Shared;
 use crate::life::State;
 use crate::metrics::InstanceMetrics;
 
@@ -57,16 +57,16 @@ pub struct RunningSnapshot {
     pub metrics: InstanceMetrics,
 }
 
-impl From<&Instance> for RunningSnapshot {
-    fn from(instance: &Instance) -> Self {
-        let session = &instance.shared.session;
+impl From<&Shared> for RunningSnapshot {
+    fn from(shared: &Shared) -> Self {
+        let session = &shared.session;
         Self {
             app_name: session.identity.app_name.clone(),
             version: session.identity.version.clone(),
             optimized: session.optimized,
             resident_bytes: session.seat.bytes(),
-            permissions: instance.permissions(),
-            metrics: instance.metrics(),
+            permissions: session.permissions.effective_names(),
+            metrics: session.figures(),
         }
     }
 }
@@ -93,7 +93,7 @@ impl Host {
             user: life.user.clone(),
             state: life.state(),
             age: life.age(),
-            running: life.instance().as_ref().map(RunningSnapshot::from),
+            running: life.shared().as_deref().map(RunningSnapshot::from),
         });
         HostSnapshot {
             memory_bytes: inner.memory.used(),

@@ -66,6 +66,8 @@ impl KillSwitch {
     pub(crate) fn suspend(&self) {
         self.suspended.store(true, Ordering::Release);
         self.ticker.bump();
+        // One that is parked has its clock stopped now, not when it is next looked at.
+        self.waker.wake();
     }
 
     pub(crate) fn resume(&self) {
@@ -224,7 +226,7 @@ impl<F: Future> Future for Supervised<'_, F> {
         if this.switch.reason().is_some() {
             return Poll::Ready(Ended::Killed);
         }
-        if this.held_since.is_some() && !this.switch.is_suspended() {
+        if this.held_since.is_some() != this.switch.is_suspended() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending

@@ -13,6 +13,7 @@ use crate::error::CallError;
 use crate::heavy::Work;
 use crate::limits::Limit;
 use crate::link::WireError;
+use crate::nesting::Within;
 use crate::rpc::{RpcError, code};
 use crate::session::Session;
 use crate::stop::StopReason;
@@ -38,14 +39,18 @@ impl Turn {
         Self { shared, running: Some(running), inside: None }
     }
 
-    /// Runs one call.
+    /// Runs one call, and lets what it calls know what it is within.
     #[inline]
-    pub(crate) fn run(self, method: &str, params: String) -> Work<Outcome> {
+    pub(crate) fn run(self, method: &str, params: String, within: Option<Box<Within>>) -> Work<Outcome> {
         let span = span(&self.shared.session, method);
         let (name, told) = (Name::from_slice(method.as_bytes()), method.to_owned());
-        match span {
+        let work = match span {
             None => in_box(|| self.call(name, told, params)),
             Some(span) => Box::pin(self.call(name, told, params).instrument(span)),
+        };
+        match within {
+            None => work,
+            Some(within) => Box::pin(within.scope(work)),
         }
     }
 

@@ -3,14 +3,14 @@
 //! No file system, no sockets, no HTTP: those have no quota and no permission. Standard output and error go to the
 //! app's log, the environment is empty, and the time and randomness are what `clock` and `random` give to everybody.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::bindings::cli;
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::guest::Guest;
@@ -19,6 +19,8 @@ use crate::session::Session;
 
 /// The most one call to WASI's random interfaces gives, in bytes.
 const RANDOM: u64 = 65_536;
+/// The most that is printed at once, in bytes.
+const WRITE: usize = 8192;
 
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     use wasmtime_wasi::cli::{WasiCli, WasiCliView};
@@ -36,10 +38,12 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 /// A context without arguments, environment, folders or network.
 pub(crate) fn context(session: &Arc<Session>) -> WasiCtx {
     let mut builder = WasiCtx::builder();
+    let of = session.clone();
+    let log: Arc<Log> = Arc::new(move |level, line| of.log(level, line));
     builder
         .max_random_size(RANDOM)
-        .stdout(LogStream { session: session.clone(), level: Level::Info })
-        .stderr(LogStream { session: session.clone(), level: Level::Warn })
+        .stdout(LogStream { log: log.clone(), level: Level::Info })
+        .stderr(LogStream { log, level: Level::Warn })
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false);
@@ -53,10 +57,13 @@ impl WasiView for Guest {
     }
 }
 
-/// Writes what a guest prints to the app's log, under the log's own limits.
+type Log = dyn Fn(Level, &str) + Send + Sync;
+
+/// Writes what a guest prints to the app's log, under the log's own limits and at once: what another task did later would
+/// be nobody's CPU time.
 #[derive(Clone)]
 struct LogStream {
-    session: Arc<Session>,
+    log: Arc<Log>,
     level: Level,
 }
 
@@ -67,24 +74,59 @@ impl IsTerminal for LogStream {
 }
 
 impl StdoutStream for LogStream {
+    /// Asked for by versions of WASI that are not linked.
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.clone())
     }
 }
 
-impl AsyncWrite for LogStream {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        for line in String::from_utf8_lossy(bytes).lines().filter(|line| !line.is_empty()) {
-            self.session.log(self.level, line);
+#[wasmtime_wasi::async_trait]
+impl Pollable for LogStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LogStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        // Nobody else has looked, and no kill comes between two lines.
+        if bytes.len() > WRITE {
+            return Err(StreamError::trap("more was printed at once than there was room for"));
         }
-        Poll::Ready(Ok(bytes.len()))
+        for line in String::from_utf8_lossy(&bytes).lines().filter(|line| !line.is_empty()) {
+            (self.log)(self.level, line);
+        }
+        Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Where there is no runtime that could do it later.
+    #[test]
+    fn what_is_printed_is_in_the_log_before_the_guest_goes_on() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let heard = lines.clone();
+        let log: Arc<Log> = Arc::new(move |_, line| heard.lock().unwrap().push(line.to_owned()));
+        let mut stream = LogStream { log, level: Level::Info }.p2_stream();
+        assert_eq!(stream.check_write().unwrap(), WRITE);
+        stream.write(Bytes::from_static(b"one\n\ntwo\n")).unwrap();
+        assert_eq!(*lines.lock().unwrap(), ["one", "two"]);
+        let long = Bytes::from(vec![b'\n'; WRITE + 1]);
+        assert!(matches!(stream.write(long), Err(StreamError::Trap(_))));
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use common::{APP, Package, builder, call, host, host_with};
 use miniapp_runtime::rpc::code;
-use miniapp_runtime::{Limits, Notification, Policy, StaticPermissions};
+use miniapp_runtime::{Limit, Limits, Notification, Policy, StaticPermissions};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -191,4 +191,29 @@ async fn the_first_listener_hears_what_was_said_before() {
         matches!(first.try_recv().as_deref(), Some(Notification::Log { message, .. }) if message == "early")
     );
     assert!(second.try_recv().is_none(), "a later one begins when it is asked for");
+}
+
+/// All apps have one disk.
+#[tokio::test]
+async fn who_writes_too_much_is_told_when_to_go_on() {
+    let policy = Policy { disk_bytes_per_second: 1000.try_into().unwrap(), ..Policy::default() };
+    let host = host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()));
+    let app = host.run(&Package::with(&["storage", "files"])).await;
+    let text = "x".repeat(5000);
+    call(&app, "0storage.set", json!({ "key": "a", "value": text })).await.unwrap();
+    for (method, params) in [
+        ("0storage.set", json!({ "key": "b", "value": text })),
+        ("0storage.transaction", json!({ "ops": [{ "set": { "key": "b", "value": text } }] })),
+        ("1files.write", json!({ "path": "b", "text": text })),
+    ] {
+        let error = app.call::<Value>(method, &params).await.unwrap_err().into_rpc();
+        assert_eq!(error.code, code::BUSY, "{method}: {error}");
+        let data = error.data.unwrap();
+        assert_eq!(data["limit"], json!("rate"));
+        assert!(data["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0 && wait < 4000), "{data}");
+    }
+    assert_eq!(app.metrics().limits_met[&Limit::Rate], 3);
+    call(&app, "1files.write", json!({ "path": "b", "text": "little" })).await.unwrap();
+    let stored = call(&app, "0storage.list", json!({})).await.unwrap();
+    assert_eq!(stored["keys"], json!(["a"]), "nothing was half done");
 }

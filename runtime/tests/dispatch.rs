@@ -166,3 +166,23 @@ async fn an_error_is_no_longer_than_a_message() {
     let data = app.dispatch("loud.data", "{}").await.unwrap_err();
     assert_eq!(data, RpcError::new(8, "Short."));
 }
+
+/// None of it runs in the guest.
+#[tokio::test]
+async fn what_a_page_has_its_host_compute_is_held_to_its_time() {
+    let limits = Limits { cpu_per_second: Duration::from_millis(10), ..Limits::PHONE };
+    let policy = Policy { limits, ..Policy::default() };
+    let host = host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()));
+    let app = host.run(&Package::default()).await;
+    let met = || app.metrics().limits_met.get(&Limit::CpuPerSecond).copied().unwrap_or(0);
+    assert_eq!(met(), 0);
+    let until_held = async {
+        while met() == 0 {
+            app.dispatch("random.bytes", r#"{"length":65536}"#).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), until_held).await.expect("it is never held");
+    // It is made to wait, and goes on.
+    app.dispatch("random.bytes", r#"{"length":8}"#).await.unwrap();
+    assert_eq!(app.call::<Value>("echo", &json!(1)).await.unwrap(), json!(1));
+}

@@ -174,12 +174,30 @@ async fn who_takes_for_ever_is_hung_up_on() {
     assert!(http_2.is_empty() || http_2.starts_with("HTTP/1.1 4"), "{http_2:?}");
 }
 
-/// A pong between the parts of a message has soketto begin to count anew, so that a message could have parts without end.
+/// Requests of one connection that come at once are answered one after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_in_parts_has_nothing_between_them() {
-    let host = host_with(|b| b.permissions(StaticPermissions::allow_all()));
-    let app = host.run(&Package::default()).await;
+async fn who_does_not_read_what_it_asked_for_gives_its_place_up() {
+    let loud = Loud::default();
+    let bridge = loud.bridge();
+    let host = host_with(|b| b.bridge(bridge).permissions(StaticPermissions::allow_all()));
+    let app = host.run(&Package::with(&["host.loud"])).await;
     let page = Page::of(&app).await;
+    let before = app.metrics().memory_bytes;
+    let address = page.gateway.address();
+    let call = request("loud.say", json!({})).to_string();
+    let text = text(address, "POST", &page.path(), &[("origin", ORIGIN)], &call);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // More than the system buffers.
+    stream.write_all(text.repeat(64).as_bytes()).await.unwrap();
+    until("a first answer", || loud.said() > 0).await;
+    until("the end of the connection", || page.gateway.connections() == 0).await;
+    assert!(loud.said() < 64, "{} answers were made", loud.said());
+    until("the end of its answers", || app.metrics().memory_bytes == before).await;
+    drop(stream);
+}
+
+/// A WebSocket whose frames are written by hand.
+async fn by_hand(page: &Page) -> TcpStream {
     let mut stream = TcpStream::connect(page.gateway.address()).await.unwrap();
     let headers = [
         ("origin", ORIGIN),
@@ -194,6 +212,50 @@ async fn a_message_in_parts_has_nothing_between_them() {
     let mut answer = vec![0; 4096];
     let length = soon("the handshake", stream.read(&mut answer)).await.unwrap();
     assert!(answer[..length].starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    stream
+}
+
+/// Whoever reads it makes room for all of a frame at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_page_announces_is_charged_before_it_comes() {
+    const ANNOUNCED: u64 = 900_000;
+    let limits = Limits { memory_bytes: 1 << 20, ..Limits::PHONE };
+    let policy = Policy { limits, ..Policy::default() };
+    let host = host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()));
+    let app = host.run(&Package::default()).await;
+    let page = Page::of(&app).await;
+    let before = app.metrics().memory_bytes;
+    // A text, masked with zeros.
+    let mut header = vec![0x81, 0xff];
+    header.extend(ANNOUNCED.to_be_bytes());
+    header.extend([0; 4]);
+    let mut first = by_hand(&page).await;
+    first.write_all(&header).await.unwrap();
+    until("its charge", || app.metrics().memory_bytes - before == ANNOUNCED).await;
+
+    let mut second = by_hand(&page).await;
+    second.write_all(&header).await.unwrap();
+    let answer = String::from_utf8_lossy(&rest(&mut second).await).into_owned();
+    let refused = |answer: &str| answer.contains("-32004") && answer.contains(r#""limit":"memory""#);
+    assert!(refused(&answer), "{answer}");
+    let posted = page.post(&request("clock.now", json!({ "x": "x".repeat(50_000) })).to_string()).await;
+    assert!(posted.status == 503 && refused(&posted.body), "{posted:?}");
+    assert!(
+        page.rpc(request("clock.now", json!({}))).await.get("result").is_some(),
+        "there is room for this"
+    );
+
+    drop(first);
+    until("the end of its charge", || app.metrics().memory_bytes == before).await;
+}
+
+/// A pong between the parts of a message has soketto begin to count anew, so that a message could have parts without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_in_parts_has_nothing_between_them() {
+    let host = host_with(|b| b.permissions(StaticPermissions::allow_all()));
+    let app = host.run(&Package::default()).await;
+    let page = Page::of(&app).await;
+    let mut stream = by_hand(&page).await;
     // The beginning of a text, and then a pong; both masked with zeros.
     stream.write_all(&[0x01, 0x81, 0, 0, 0, 0, b'{']).await.unwrap();
     stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await.unwrap();

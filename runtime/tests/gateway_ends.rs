@@ -91,7 +91,7 @@ async fn a_dropped_gateway_closes_sockets_though_their_doors_are_kept() {
     drop(door);
 }
 
-/// However many calls of a page wait, one beginning before the other ends.
+/// However many calls of a page wait, one beginning before the other ends, be they the bridge's or the app's own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_of_a_page_keep_no_app_alive() {
     let parked = Parked::default();
@@ -100,12 +100,19 @@ async fn calls_of_a_page_keep_no_app_alive() {
     let mut socket = page.socket().await;
     let posted = posting(&page);
     socket.send(&request("slow.wait", json!({})).to_string()).await;
-    parked.inside(2).await;
+    let own = request("app.call", json!({ "method": "0slow.wait" }));
+    for _ in 0..2 {
+        socket.send(&own.to_string()).await;
+    }
+    // The app's own come one after the other.
+    parked.inside(3).await;
     let handle = app.kill_handle();
     drop(app);
     soon("the app's end", handle.stopped()).await;
     parked.inside(0).await;
-    assert_eq!(socket.receive().await, None);
+    while let Some(told) = socket.receive().await {
+        assert!(told.get("result").is_none(), "{told}");
+    }
     assert!(!posted.await.unwrap().contains("result"));
     until("the end of its connections", || page.gateway.connections() == 0).await;
 }

@@ -309,6 +309,36 @@ async fn a_full_queue_refuses_by_name_and_holds_up_nobody_else() {
     drop((slow, quick));
 }
 
+/// What its manifest says is too long for it is never told to an app; the longest that is taken is.
+#[tokio::test]
+async fn an_event_that_could_not_be_told_is_refused_by_name() {
+    const SHORT: usize = 1024;
+    let probe = Probe::default();
+    let host = host(&probe);
+    let short =
+        common::Package { mpkg: json!({ "limits": { "message_bytes": SHORT } }), ..package(&["events"]) };
+    host.install(short.signed()).await.unwrap();
+    let app = host.launch(APP, "ann").await.unwrap();
+    // The longest topic, so that all that surrounds the data counts.
+    let topic = "t".repeat(128);
+    call(&app, "1events.subscribe", json!({ "topic": topic })).await.unwrap();
+    let mut bytes = SHORT;
+    loop {
+        match host.publish(None, &topic, &"x".repeat(bytes)) {
+            Ok(published) => break assert_eq!(published.receivers, 1),
+            Err(PublishError::Full { full, receivers: 0, .. }) => assert_eq!(full[0].app_id, APP),
+            Err(error) => panic!("{error}"),
+        }
+        bytes -= 1;
+    }
+    assert!(bytes > SHORT / 2, "{bytes}");
+    assert_eq!(data(&probe.wait(1).await), [json!("x".repeat(bytes))]);
+    while app.metrics().inbox_delivered == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(app.metrics().inbox_dropped, 0);
+}
+
 #[tokio::test]
 async fn topics_and_sizes_are_checked() {
     let probe = Probe::default();

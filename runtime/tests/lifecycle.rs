@@ -7,12 +7,12 @@ mod common;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::parked::Parked;
 use common::{APP, Package, TestHost, call, host_with, puppet};
 use miniapp_runtime::{
     Bridge, CallError, Limits, Policy, State, StaticPermissions, StopReason, rpc::RpcError,
 };
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
@@ -78,26 +78,17 @@ async fn a_hidden_app_is_not_called_unless_the_host_says_so() {
 /// A call that is under way when its app is hidden is held where it is, its clock with it, and goes on when shown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_call_is_held_still_and_goes_on() {
-    let (arrived, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (a, g) = (arrived.clone(), gate.clone());
-    let wait = Bridge::new("host.wait").method("wait.once", move |_, _: Value| {
-        let (a, g) = (a.clone(), g.clone());
-        async move {
-            a.notify_one();
-            g.notified().await;
-            Ok::<_, RpcError>("done")
-        }
-    });
-    let grace = Duration::from_millis(20);
-    let (host, _) = watching(|b| b.bridge(wait).policy(Policy { grace, ..Policy::default() }));
-    let app = host.run(&Package::with(&["host.wait"])).await;
+    let parked = Parked::default();
+    let (bridge, grace) = (parked.bridge(), Duration::from_millis(20));
+    let (host, _) = watching(|b| b.bridge(bridge).policy(Policy { grace, ..Policy::default() }));
+    let app = host.run(&Package::with(&["host.slow"])).await;
     let waiting = tokio::spawn({
         let app = app.clone();
-        async move { app.call::<Value>("0wait.once", &json!({})).await }
+        async move { app.call::<Value>("0slow.wait", &json!("done")).await }
     });
-    arrived.notified().await;
+    parked.inside(1).await;
     app.hide().await.unwrap();
-    gate.notify_one();
+    parked.let_go(1);
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
@@ -242,4 +233,78 @@ async fn an_app_that_never_answers_its_events_holds_nobody_up() {
         assert_eq!(ended, StopReason::Unloaded, "{event}");
         assert_eq!(host.snapshot().memory_bytes, 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_is_held_still_goes_with_its_last_handle_whatever_it_was_doing() {
+    let long = Duration::from_secs(600);
+    let limits = Limits { cpu_per_call: long, cpu_per_second: long, wall_per_call: long, ..Limits::PHONE };
+    let policy = Policy { limits, ceilings: limits, grace: Duration::from_millis(50), ..Policy::default() };
+    let (host, _) = watching(|b| b.policy(policy));
+    let component = wat::parse_str(puppet::spinning_when('h')).unwrap();
+    let app = host.run(&Package { component, ..Package::default() }).await;
+    app.show().await.unwrap();
+    app.hide().await.unwrap();
+    let handle = app.kill_handle();
+    assert_eq!(handle.stop_reason(), None);
+    drop(app);
+    let ended = tokio::time::timeout(Duration::from_secs(20), handle.stopped()).await;
+    assert_eq!(ended.expect("it goes on"), StopReason::Unloaded);
+    assert_eq!(host.snapshot().memory_bytes, 0);
+}
+
+/// However long it is hidden: waiting while nobody looks is no fault of an app's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clock_of_a_call_stands_still_while_its_app_is_hidden() {
+    let parked = Parked::default();
+    let (bridge, grace, wall) = (parked.bridge(), Duration::from_millis(20), Duration::from_secs(2));
+    let limits = Limits { wall_per_call: wall, ..Limits::PHONE };
+    let policy = Policy { limits, grace, ..Policy::default() };
+    let (host, _) = watching(|b| b.bridge(bridge).policy(policy));
+    let app = host.run(&Package::with(&["host.slow"])).await;
+    let waiting = tokio::spawn({
+        let app = app.clone();
+        async move { app.call::<Value>("0slow.wait", &json!("done")).await }
+    });
+    parked.inside(1).await;
+    app.hide().await.unwrap();
+    tokio::time::sleep(wall + wall / 2).await;
+    app.show().await.unwrap();
+    // Longer than what the wall would have left if its clock had begun to stand still when it ran out.
+    tokio::time::sleep(wall / 4).await;
+    parked.let_go(1);
+    assert_eq!(waiting.await.unwrap().unwrap(), json!("done"));
+}
+
+/// An app in the midst of something hears of its life when it comes to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_app_is_told_when_it_is_done() {
+    let parked = Parked::default();
+    let (bridge, grace) = (parked.bridge(), Duration::from_millis(20));
+    let limits = Limits { calls_in_flight: 1, ..Limits::PHONE };
+    let policy = Policy { limits, grace, suspend_hidden: false, ..Policy::default() };
+    let (host, seen) = watching(|b| b.bridge(bridge).policy(policy));
+    let permissions = vec!["host.seen", "host.slow", "storage"];
+    let app = host.run(&Package { permissions, ..watched(&["host.seen", "storage"]) }).await;
+    let waiting = tokio::spawn({
+        let app = app.clone();
+        async move { app.call::<Value>("0slow.wait", &json!("done")).await }
+    });
+    parked.inside(1).await;
+    app.show().await.unwrap();
+    app.hide().await.unwrap();
+    assert_eq!(events(&seen), ["launched"]);
+    parked.let_go(1);
+    assert_eq!(waiting.await.unwrap().unwrap(), json!("done"));
+    let kept = async {
+        loop {
+            match call(&app, "1storage.get", json!({ "key": "lifecycle.state" })).await {
+                Ok(kept) if kept["found"] == json!(true) => return kept,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let kept = tokio::time::timeout(Duration::from_secs(20), kept).await.expect("no state is kept");
+    assert_eq!(kept["value"], json!({ "n": 17 }));
+    assert_eq!(events(&seen), ["shown", "hidden"]);
 }

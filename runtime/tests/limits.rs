@@ -201,11 +201,12 @@ async fn every_limit_can_be_asked_for_and_has_a_ceiling() {
         wall_per_call: ms(40_000),
         message_bytes: 2 << 20,
         calls_in_flight: 100,
+        call_depth: 20,
         log_lines_per_second: 200,
     };
     let host = host_with(|b| b.policy(Policy { ceilings: most, ..Policy::default() }));
     type Case = (&'static str, u64, u64, &'static str, Limits);
-    let cases: [Case; 7] = [
+    let cases: [Case; 8] = [
         ("memory_bytes", 4 << 20, most.memory_bytes, "memory", Limits { memory_bytes: 4 << 20, ..phone }),
         (
             "cpu_ms_per_call",
@@ -242,6 +243,7 @@ async fn every_limit_can_be_asked_for_and_has_a_ceiling() {
             "calls in flight",
             Limits { calls_in_flight: 7, ..phone },
         ),
+        ("call_depth", 3, most.call_depth.into(), "call depth", Limits { call_depth: 3, ..phone }),
         (
             "log_lines_per_second",
             11,

@@ -4,6 +4,9 @@
 
 mod common;
 
+use std::time::Duration;
+
+use common::parked::Parked;
 use common::{APP, Package, call, host_with};
 use miniapp_runtime::{LaunchError, Policy, State, StaticPermissions, StopReason};
 use serde_json::json;
@@ -15,17 +18,23 @@ fn small(memory_bytes: u64) -> common::TestHost {
     host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()))
 }
 
-#[tokio::test]
-async fn the_least_recently_shown_of_the_hidden_goes_first() {
-    // Touches all of its 33 pages when it starts, so that what it declares is what it takes.
+/// What [`heavy`] takes.
+const PAGES: u64 = 33;
+
+/// Touches all of its pages when it starts, so that what it declares is what it takes.
+fn heavy(interfaces: &[&str]) -> Vec<u8> {
     let ballast = "(core module $ballast (memory 31)
         (func $touch (memory.fill (i32.const 0) (i32.const 1) (i32.const 2031616))) (start $touch))
         (core instance (instantiate $ballast))
         (core instance $main";
-    let component = common::puppet::component(&[]).replacen("(core instance $main", ballast, 1);
-    let package = Package { component: wat::parse_str(component).unwrap(), ..Package::default() };
-    let host = small(33 * 65536 * 7 / 2);
-    host.install(package.signed()).await.unwrap();
+    let component = common::puppet::component(interfaces).replacen("(core instance $main", ballast, 1);
+    wat::parse_str(component).unwrap()
+}
+
+#[tokio::test]
+async fn the_least_recently_shown_of_the_hidden_goes_first() {
+    let host = small(PAGES * 65536 * 7 / 2);
+    host.install(Package { component: heavy(&[]), ..Package::default() }.signed()).await.unwrap();
     let mut apps = Vec::new();
     for user in ["a", "b", "c"] {
         apps.push(host.launch(APP, user).await.unwrap());
@@ -51,6 +60,32 @@ async fn the_least_recently_shown_of_the_hidden_goes_first() {
     let refused = host.launch(APP, "f").await.unwrap_err();
     assert!(matches!(refused, LaunchError::DoesNotFit { .. }), "{refused}");
     assert_eq!(host.instances().len(), 3);
+}
+
+/// An app that keeps itself busy out of sight would otherwise never give way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_runs_out_of_sight_gives_way_last() {
+    let parked = Parked::default();
+    let bridge = parked.bridge();
+    let grace = Duration::from_millis(20);
+    let policy = Policy { memory_bytes: PAGES * 65536 * 5 / 2, grace, ..Policy::default() };
+    let host = host_with(|b| b.policy(policy).bridge(bridge).permissions(StaticPermissions::allow_all()));
+    host.install(Package { component: heavy(&["host"]), ..Package::with(&["host.slow"]) }.signed())
+        .await
+        .unwrap();
+    let busy = host.launch(APP, "a").await.unwrap();
+    let waiting = tokio::spawn({
+        let busy = busy.clone();
+        async move { call(&busy, "0slow.wait", json!({})).await }
+    });
+    parked.inside(1).await;
+    let idle = host.launch(APP, "b").await.unwrap();
+    let third = host.launch(APP, "c").await.unwrap();
+    assert_eq!((busy.stop_reason(), idle.stop_reason()), (None, Some(StopReason::Evicted)));
+    third.show().await.unwrap();
+    host.launch(APP, "d").await.unwrap();
+    assert_eq!(busy.stop_reason(), Some(StopReason::Evicted));
+    assert!(waiting.await.unwrap().is_err());
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ async fn every_limit_that_is_met_shows() {
         wall_per_call: Duration::from_secs(20),
         message_bytes: 4096,
         calls_in_flight: 1,
+        call_depth: 1,
         log_lines_per_second: 1,
     };
     let rates = [("storage.usage".to_owned(), std::num::NonZeroU32::MIN)].into();

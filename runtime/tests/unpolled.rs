@@ -6,32 +6,20 @@ mod common;
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use common::parked::Parked;
 use common::{APP, Package, TestHost, call, host_with};
 use miniapp_runtime::rpc::{RpcError, code};
-use miniapp_runtime::{Bridge, Policy, State, StaticPermissions, StopReason};
+use miniapp_runtime::{Bridge, State, StaticPermissions, StopReason};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A host with a method that says when it was reached and answers when it is let.
-fn host_that_waits(policy: Policy) -> (TestHost, Arc<Notify>, Arc<Notify>) {
-    let (arrived, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (a, g) = (arrived.clone(), gate.clone());
-    let wait = Bridge::new("host.wait").method("wait.once", move |_, _: Value| {
-        let (a, g) = (a.clone(), g.clone());
-        async move {
-            a.notify_one();
-            g.notified().await;
-            Ok::<_, RpcError>("done")
-        }
-    });
-    let host = host_with(|b| b.policy(policy).bridge(wait).permissions(StaticPermissions::allow_all()));
-    (host, arrived, gate)
+fn host_that_waits(parked: &Parked) -> TestHost {
+    let bridge = parked.bridge();
+    host_with(|b| b.bridge(bridge).permissions(StaticPermissions::allow_all()))
 }
 
 fn poll_once<T>(work: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {
@@ -44,54 +32,57 @@ async fn in_time<T>(work: impl Future<Output = T>) -> T {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_frees_a_parked_instance_whose_caller_does_not_look() {
-    let (host, arrived, _gate) = host_that_waits(Policy::default());
-    let app = host.run(&Package::with(&["host.wait"])).await;
-    let mut parked = pin!(call(&app, "0wait.once", json!({})));
-    assert!(poll_once(parked.as_mut()).is_pending());
-    in_time(arrived.notified()).await;
+    let parked = Parked::default();
+    let host = host_that_waits(&parked);
+    let app = host.run(&Package::with(&["host.slow"])).await;
+    let mut waiting = pin!(call(&app, "0slow.wait", json!({})));
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    parked.inside(1).await;
     assert!(app.kill("test"));
     in_time(app.stopped()).await;
     assert_eq!(host.snapshot().memory_bytes, 0);
-    assert_eq!(in_time(parked).await, Err(code::CANCELLED));
+    assert_eq!(in_time(waiting).await, Err(code::CANCELLED));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_whose_turn_it_is_and_who_does_not_look_holds_nobody_up() {
-    let (host, arrived, gate) = host_that_waits(Policy::default());
-    let app = host.run(&Package::with(&["host.wait"])).await;
+    let parked = Parked::default();
+    let host = host_that_waits(&parked);
+    let app = host.run(&Package::with(&["host.slow"])).await;
     let first = tokio::spawn({
         let app = app.clone();
-        async move { app.call::<Value>("0wait.once", &json!({})).await }
+        async move { app.call::<Value>("0slow.wait", &json!({})).await }
     });
-    in_time(arrived.notified()).await;
+    parked.inside(1).await;
     let mut second = pin!(call(&app, "echo", json!([2])));
     assert!(poll_once(second.as_mut()).is_pending());
     let third = tokio::spawn({
         let app = app.clone();
         async move { call(&app, "echo", json!([3])).await }
     });
-    gate.notify_one();
+    parked.let_go(1);
     assert_eq!(in_time(third).await.unwrap(), Ok(json!([3])));
-    assert_eq!(in_time(first).await.unwrap().unwrap(), json!("done"));
+    assert_eq!(in_time(first).await.unwrap().unwrap(), json!({}));
     assert_eq!(in_time(second).await, Ok(json!([2])));
 }
 
 /// A caller who goes away while others are before it leaves its place: the app is never told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_is_given_up_before_its_turn_is_not_made() {
-    let (host, arrived, gate) = host_that_waits(Policy::default());
-    let app = host.run(&Package::with(&["host.wait"])).await;
+    let parked = Parked::default();
+    let host = host_that_waits(&parked);
+    let app = host.run(&Package::with(&["host.slow"])).await;
     let first = tokio::spawn({
         let app = app.clone();
-        async move { app.call::<Value>("0wait.once", &json!({})).await }
+        async move { app.call::<Value>("0slow.wait", &json!({})).await }
     });
-    in_time(arrived.notified()).await;
+    parked.inside(1).await;
     let calls = app.metrics().calls;
     {
         let mut second = pin!(call(&app, "echo", json!([2])));
         assert!(poll_once(second.as_mut()).is_pending());
     }
-    gate.notify_one();
+    parked.let_go(1);
     in_time(first).await.unwrap().unwrap();
     assert_eq!(call(&app, "echo", json!([3])).await, Ok(json!([3])));
     assert_eq!(app.metrics().calls, calls + 2);
@@ -100,21 +91,22 @@ async fn a_call_that_is_given_up_before_its_turn_is_not_made() {
 /// What waits for its turn is the app's memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_wait_are_charged() {
-    let (host, arrived, gate) = host_that_waits(Policy::default());
+    let parked = Parked::default();
+    let host = host_that_waits(&parked);
     let pages = json!({ "limits": { "memory_bytes": 16 * miniapp_runtime::PAGE } });
-    let app = host.run(&Package { mpkg: pages, ..Package::with(&["host.wait"]) }).await;
+    let app = host.run(&Package { mpkg: pages, ..Package::with(&["host.slow"]) }).await;
     let first = tokio::spawn({
         let app = app.clone();
-        async move { app.call::<Value>("0wait.once", &json!({})).await }
+        async move { app.call::<Value>("0slow.wait", &json!({})).await }
     });
-    in_time(arrived.notified()).await;
+    parked.inside(1).await;
     let before = app.metrics().memory_bytes;
     let long = json!("x".repeat(600 << 10));
     let mut second = pin!(call(&app, "echo", long.clone()));
     assert!(poll_once(second.as_mut()).is_pending());
     assert!(app.metrics().memory_bytes >= before + (600 << 10));
     assert_eq!(call(&app, "echo", long.clone()).await, Err(code::TOO_LARGE), "no room for a second one");
-    gate.notify_one();
+    parked.let_go(1);
     in_time(first).await.unwrap().unwrap();
 }
 

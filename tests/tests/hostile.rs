@@ -17,6 +17,7 @@ use miniapp_runtime::{
 };
 use mpkg_tests::workspace::{mpkg, root};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,22 +92,32 @@ type Crowd = Arc<Mutex<Option<JoinHandle<Vec<Result<String, CallError>>>>>>;
 
 /// Bridges that call the app that calls them: one waits for the answer before it gives its own, one does not.
 fn calling_back(app: &CalledBack, crowd: &Crowd) -> Bridge {
-    let (of_crowd, of_wait, crowd) = (app.clone(), app.clone(), crowd.clone());
+    let (of_crowd, of_wait, of_task, crowd) = (app.clone(), app.clone(), app.clone(), crowd.clone());
     let ping = |app: Instance| async move { app.call::<String>("ping", &json!({})).await };
     Bridge::new("host.arena")
         .method("arena.crowd", move |_, _: Value| {
             let (app, crowd) = (of_crowd.lock().unwrap().clone().unwrap(), crowd.clone());
             async move {
-                let mut calls = Box::pin(join_all((0..100).map(|_| ping(app.clone()))));
-                // Polled once: each of them has asked to be let in.
-                assert!(poll_immediate(&mut calls).await.is_none());
+                let (asked, all_asked) = oneshot::channel();
+                let calls = async move {
+                    let mut calls = Box::pin(join_all((0..100).map(|_| ping(app.clone()))));
+                    // Polled once: each of them has asked to be let in.
+                    assert!(poll_immediate(&mut calls).await.is_none());
+                    asked.send(()).unwrap();
+                    calls.await
+                };
                 *crowd.lock().unwrap() = Some(tokio::spawn(calls));
+                all_asked.await.unwrap();
                 Ok::<_, RpcError>(true)
             }
         })
         .method("arena.wait", move |_, _: Value| {
             let app = of_wait.lock().unwrap().clone().unwrap();
             async move { ping(app).await.map(|_| true).map_err(CallError::into_rpc) }
+        })
+        .method("arena.task", move |_, _: Value| {
+            let app = of_task.lock().unwrap().clone().unwrap();
+            async move { tokio::spawn(ping(app)).await.unwrap().map(|_| true).map_err(CallError::into_rpc) }
         })
 }
 
@@ -131,8 +142,11 @@ async fn a_guest_is_not_entered_while_it_is_inside_of_its_host() {
     }
     assert_eq!(app.call::<Value>("report", &json!({})).await.unwrap()["deepest"], 1);
 
-    // A host that waits inside of a call for another one of the same app waits for good: the wall is there for that.
-    let reason = arena.ends(app, "enter", json!({ "method": "arena.wait" })).await;
+    // A host that waits inside of a call for another one of the same app would wait for good.
+    let error = arena.refused(&app, "enter", json!({ "method": "arena.wait" })).await;
+    assert_eq!((error.code, app.metrics().limits_met[&Limit::CallDepth]), (code::REFUSED, 1));
+    // One that hides from itself that it does meets the wall.
+    let reason = arena.ends(app, "enter", json!({ "method": "arena.task" })).await;
     assert_eq!(reason, StopReason::Wall { method: "enter".into(), limit: wall });
     called.lock().unwrap().take();
 }

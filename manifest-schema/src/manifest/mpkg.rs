@@ -146,6 +146,10 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024), example = 16)]
     pub calls_in_flight: Option<u32>,
+    /// How deep in calls that wait for each other the app may be called: an app calls a bridge, which calls an app.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256), example = 4)]
+    pub call_depth: Option<u32>,
     /// Lines that the app may log in a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000), example = 20)]

@@ -59,6 +59,7 @@ const LIMITS: &[(&str, bool)] = &[
     ("wall_ms_per_call", false),
     ("message_bytes", false),
     ("calls_in_flight", false),
+    ("call_depth", false),
     ("log_lines_per_second", false),
 ];
 
@@ -69,6 +70,7 @@ const RANGES: &[(&str, u64, u64)] = &[
     ("wall_ms_per_call", 1, MAX_LIMIT_MS as u64),
     ("message_bytes", 1024, MAX_MESSAGE_BYTES as u64),
     ("calls_in_flight", 1, 1024),
+    ("call_depth", 1, 256),
     ("log_lines_per_second", 1, 10_000),
 ];
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::params::{Deleted, Done, Nothing, Prefix};
-use super::{Bridge, Caller, blocking};
+use super::{Bridge, Caller, WRITE, blocking};
 use crate::files::{FILES, FileError, Folder, Stat};
 use crate::rpc::{RpcError, code};
 
@@ -121,6 +121,7 @@ pub(super) fn bridge() -> Bridge {
         })
         .method("files.write", |caller, Write { path, base64, text, append }| async move {
             let bytes = decode(base64, text)?;
+            caller.session.write(bytes.len() + WRITE)?;
             in_folder(&caller, move |folder, quota| match append {
                 true => folder.append(&path, &bytes, quota),
                 false => folder.write(&path, &bytes, quota),
@@ -129,6 +130,7 @@ pub(super) fn bridge() -> Bridge {
             Ok(Done {})
         })
         .method("files.delete", |caller, At { path }| async move {
+            caller.session.write(WRITE)?;
             let existed = in_folder(&caller, move |folder, _| folder.delete(&path)).await?;
             Ok(Deleted { existed })
         })

@@ -33,6 +33,9 @@ pub use network::{Lookup, NetworkPolicy, Resolve, ResolveFuture, Resolver};
 pub(crate) use user::Profiles;
 pub use user::UserProfile;
 
+/// What writing costs a disk besides what is written, in bytes.
+const WRITE: usize = 256;
+
 type Answer = Result<String, RpcError>;
 type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 type Immediate = dyn Fn(&Caller, &str) -> Answer + Send + Sync;
@@ -102,6 +105,9 @@ impl Bridge {
     ///
     /// When the guest is killed the future is dropped at the await it has reached, so hold only what cleans up
     /// after itself; blocking work belongs on `tokio::task::spawn_blocking`.
+    ///
+    /// It may call apps, within [`Limits::call_depth`](crate::Limits::call_depth), but for those that wait for it; and may
+    /// spawn a task that does, which nobody waits for.
     #[must_use]
     pub fn method<P, R, F, Fut>(self, name: impl Into<String>, handler: F) -> Self
     where

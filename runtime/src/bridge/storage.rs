@@ -8,7 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::params::{Deleted, Done, Nothing, Prefix};
-use super::{Bridge, Caller, blocking};
+use super::{Bridge, Caller, WRITE, blocking};
 use crate::data::{COMPARED, Condition, KEYS, Op, StoreRefusal, StoreWriteError, Usage};
 use crate::inbox::WATCHES;
 use crate::rpc::{RpcError, code};
@@ -196,6 +196,7 @@ fn refused(refusal: StoreRefusal) -> RpcError {
 
 /// Changes the namespace, then tells its other instances.
 async fn change(caller: &Caller, conditions: Vec<Condition>, ops: Vec<Op>) -> Result<usize, RpcError> {
+    caller.session.write(ops.iter().map(|op| op.bytes() + WRITE).sum())?;
     on_disk(caller, move |c| {
         let session = &c.session;
         let running = || session.life.switch.reason().is_none();

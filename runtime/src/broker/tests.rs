@@ -365,9 +365,9 @@ async fn an_answer_to_a_release_that_was_replaced_lasts_as_long_as_it_says() {
 }
 
 /// A disk that stops working when it is told to.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Disk {
-    inner: redb::backends::InMemoryBackend,
+    inner: Arc<redb::backends::InMemoryBackend>,
     broken: Arc<AtomicBool>,
 }
 
@@ -415,6 +415,36 @@ async fn an_allow_that_cannot_be_recorded_is_none() {
         assert!(desk.broker.revoke("ann", &app, "cart.read").is_err());
         assert!(matches!(running.permissions.verdict(0), Verdict::Refused { denial: Denial::Revoked, .. }));
     }
+}
+
+#[tokio::test]
+async fn what_could_not_be_recorded_can_be_once_the_disk_is_well_again() {
+    let disk = Disk::default();
+    let broken = disk.broken.clone();
+    let desk = desk(|folder| Data::on(disk, folder).unwrap());
+    let app = release(1, 1);
+    install(&desk, &app);
+    desk.broker.grant("ann", APP, "cart.read").unwrap();
+    let running = run(&desk, &app, &Policy::default());
+    broken.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        assert!(desk.broker.grant("ann", APP, "cart.write").is_err());
+        assert_eq!(running.permissions.effective_names(), ["cart.read"]);
+    }
+    broken.store(false, Ordering::SeqCst);
+    // A disk that has failed again at once is not written to for a second.
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while desk.broker.grant("ann", APP, "cart.write").is_err() {
+        assert!(std::time::Instant::now() < until, "nothing is recorded any more");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(running.permissions.effective_names(), ["cart.read", "cart.write"]);
+    let again = run(&desk, &app, &Policy::default());
+    assert_eq!(
+        again.permissions.effective_names(),
+        ["cart.read", "cart.write"],
+        "what was recorded before is kept"
+    );
 }
 
 /// A launch that reads what is recorded while a revocation waits for the disk would be told by nobody later.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use mpkg_manifest::{Manifest, PermissionSet, ScopeValue};
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::audit::{AuditOutcome, AuditRecord, Decider};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mpkg_fleet::ReleaseRef;
 use mpkg_manifest::{AppId, Manifest};
 use mpkg_package::{Digest, Floors, Hash};
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{ReadTransaction, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use super::boots::{Boots, Verdict};

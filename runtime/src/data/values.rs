@@ -1,6 +1,6 @@
 //! The apps' key-value pairs: one namespace for each user of each app, within a quota, changed in transactions.
 
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use super::conditions::{COMPARED, Condition, Seen, judge};
 use super::{Data, DataError, Namespace};
@@ -53,6 +53,16 @@ pub(crate) enum Op {
     Delete { key: String },
 }
 
+impl Op {
+    /// What it has to write.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Set { key, value } => key.len() + value.len(),
+            Self::Delete { key } => key.len(),
+        }
+    }
+}
+
 fn size(key: &str, value: &str) -> u64 {
     (key.len() + value.len()) as u64
 }
@@ -86,7 +96,7 @@ impl Data {
         let mut contended = String::new();
         for _ in 0..TRIES {
             let seen = self.judge(of, conditions)??;
-            let txn = self.db.begin_write().map_err(DataError::from)?;
+            let txn = self.db.begin_write()?;
             if !wanted() {
                 return Err(StoreRefusal::Gone.into());
             }

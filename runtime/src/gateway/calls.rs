@@ -12,11 +12,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::envelope::{Envelope, object};
+use super::incoming::Message;
 use crate::bridge::Caller;
 use crate::budget::Hold;
 use crate::call::Shared;
-use crate::dispatch::{Held, dispatch};
-use crate::instance::Instance;
+use crate::dispatch::{By, Held, dispatch};
 use crate::limits::Limit;
 use crate::rpc::{RpcError, code, shown};
 use crate::session::Session;
@@ -37,12 +37,6 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn text(&self) -> &str {
         self.response.as_json().get()
-    }
-}
-
-impl AsRef<[u8]> for Answer {
-    fn as_ref(&self) -> &[u8] {
-        self.text().as_bytes()
     }
 }
 
@@ -67,20 +61,24 @@ impl Calls {
         Self { session: app.session.clone(), app: Arc::downgrade(app) }
     }
 
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
     /// The longest message and the longest answer, envelopes included, in bytes.
     pub(super) fn longest(&self) -> usize {
         self.session.limits.message_bytes.saturating_add(ENVELOPE)
     }
 
-    /// Answers a message, which is charged meanwhile. Notifications have no answer.
-    pub(super) async fn answer(&self, message: &[u8]) -> Option<Answer> {
-        let hold = self.session.ledger.hold_aside(message.len());
-        let envelope = Envelope::read(message);
-        let Some(_hold) = hold else {
-            let error = self.session.no_room("message");
-            return envelope.into_id().map(|id| self.refuse(id, error));
-        };
-        match envelope {
+    /// Charges the app for what its page sends.
+    pub(super) fn hold(&self, bytes: usize) -> Option<Hold> {
+        self.session.ledger.hold_aside(bytes)
+    }
+
+    /// Answers a message. Notifications have no answer.
+    pub(super) async fn answer(&self, message: Message) -> Option<Answer> {
+        let Message { bytes, hold: _hold } = message;
+        match Envelope::read(&bytes) {
             Envelope::Call(request) => Some(self.call(request).await),
             Envelope::Notification(notification) => {
                 self.notification(notification).await;
@@ -97,6 +95,11 @@ impl Calls {
         let limit = self.session.limits.message_bytes;
         let error = RpcError::new(code::TOO_LARGE, format!("The message is longer than {limit} bytes."));
         self.refuse(Id::Null, error.with_data(json!({ "limit": limit })))
+    }
+
+    /// What a message is answered that the app's memory has no room for.
+    pub(super) fn no_room(&self) -> Answer {
+        self.refuse(Id::Null, self.session.no_room("message"))
     }
 
     fn refuse(&self, id: Id<'_>, error: RpcError) -> Answer {
@@ -135,8 +138,7 @@ impl Calls {
         if method == APP_CALL {
             return self.call_app(params).await;
         }
-        // Nothing here keeps the instance alive: a call that waits goes with its last handle.
-        dispatch(Caller { session: self.session.clone() }, method, params).await
+        dispatch(Caller { session: self.session.clone() }, method, params, By::Gateway).await
     }
 
     async fn call_app(&self, params: &str) -> Result<Held, RpcError> {
@@ -153,7 +155,7 @@ impl Calls {
         let _hold = hold.ok_or_else(|| session.no_room("message"))?;
         let shared = self.app.upgrade();
         let shared = shared.ok_or_else(|| RpcError::new(code::CANCELLED, "The app has ended."))?;
-        let answer = Instance { shared }.call_json(&method, params).await;
+        let answer = shared.ask_json(&method, params.to_owned()).await;
         let limit = session.limits.message_bytes;
         Held::new(session, answer.map_err(|error| error.into_rpc().bounded(limit))?)
     }
@@ -182,6 +184,8 @@ impl RpcServiceT for Calls {
             let mut hold = this.session.ledger.hold_aside(0);
             let mut bytes = 0;
             for entry in batch {
+                // Each in its turn: others may be waiting for this thread, and the page for its time.
+                tokio::task::yield_now().await;
                 let answer = match entry {
                     Ok(BatchEntry::Call(request)) => this.call(request).await,
                     Ok(BatchEntry::Notification(notification)) => {

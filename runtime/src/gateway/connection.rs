@@ -12,16 +12,21 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::accept::Stranger;
 use super::admit::Refused;
 use super::calls::Calls;
 use super::{Behind, Inner, request, socket};
+use crate::page_time::metered;
+use crate::session::Session;
 
 /// A connection shows a token within this time.
 const STRANGE: Duration = Duration::from_secs(5);
 /// The next request comes within this time, head and all.
 const IDLE: Duration = Duration::from_secs(10);
+/// An answer is taken within this time.
+const UNREAD: Duration = Duration::from_secs(10);
 /// The longest head of a request, and what is read ahead of a body, in bytes.
 const BUFFER: usize = 64 * 1024;
 
@@ -32,10 +37,14 @@ pub(super) struct Visitor {
     entered: Notify,
     stranger: Mutex<Option<Stranger>>,
     upgrade: Mutex<Option<(OnUpgrade, Calls)>>,
+    answers: Notify,
+    /// Cancelled when the last answer is sent.
+    sent: Mutex<CancellationToken>,
 }
 
 struct Known {
     behind: Arc<Behind>,
+    session: Arc<Session>,
     _places: [OwnedSemaphorePermit; 2],
 }
 
@@ -46,11 +55,13 @@ impl Visitor {
             entered: Notify::new(),
             stranger: Mutex::new(Some(stranger)),
             upgrade: Mutex::default(),
+            answers: Notify::new(),
+            sent: Mutex::default(),
         }
     }
 
     /// Makes this a connection of `behind`, unless it is another's.
-    pub(super) fn enter(&self, gateway: &Inner, behind: Arc<Behind>) -> Result<(), Refused> {
+    pub(super) fn enter(&self, gateway: &Inner, behind: Arc<Behind>, calls: &Calls) -> Result<(), Refused> {
         if let Some(known) = self.known.get() {
             let same = Arc::ptr_eq(&known.behind, &behind);
             return same
@@ -64,15 +75,38 @@ impl Visitor {
         let all = (StatusCode::SERVICE_UNAVAILABLE, "The gateway has too many connections.");
         let places = [place(&behind.room, each)?, place(&gateway.room, all)?];
         // Requests of one connection come one after the other.
-        let _ = self.known.set(Known { behind, _places: places });
+        let _ = self.known.set(Known { behind, session: calls.session().clone(), _places: places });
         drop(lock(&self.stranger).take());
         self.entered.notify_one();
         Ok(())
     }
 
+    fn session(&self) -> Option<&Session> {
+        self.known.get().map(|known| &*known.session)
+    }
+
     /// Makes the connection a WebSocket, once the answer to its request is sent.
     pub(super) fn upgrade(&self, to: OnUpgrade, calls: Calls) {
         *lock(&self.upgrade) = Some((to, calls));
+    }
+
+    /// An answer begins to be sent, and is when this is dropped.
+    pub(super) fn sends(&self) -> DropGuard {
+        let sent = CancellationToken::new();
+        *lock(&self.sent) = sent.clone();
+        self.answers.notify_one();
+        sent.drop_guard()
+    }
+
+    /// Waits until an answer is not taken in time. Answers are sent one after the other.
+    async fn unread(&self) {
+        loop {
+            self.answers.notified().await;
+            let sent = lock(&self.sent).clone();
+            if tokio::time::timeout(UNREAD, sent.cancelled()).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Waits until the connection has to close, whatever it is doing.
@@ -102,7 +136,8 @@ pub(super) async fn serve(stream: TcpStream, gateway: Arc<Inner>, stranger: Stra
         biased;
         () = gateway.closing.cancelled() => {}
         () = visitor.over() => {}
-        () = talk(stream, &gateway, &visitor) => {}
+        () = visitor.unread() => {}
+        () = metered(|| visitor.session(), talk(stream, &gateway, &visitor)) => {}
     }
 }
 

@@ -38,16 +38,6 @@ impl<'m> Envelope<'m> {
             Err((id, error)) => Self::Bad(id, error),
         }
     }
-
-    /// Whom to answer; a notification nobody.
-    pub(super) fn into_id(self) -> Option<Id<'m>> {
-        match self {
-            Self::Call(request) => Some(request.id),
-            Self::Notification(_) => None,
-            Self::Batch(_) => Some(Id::Null),
-            Self::Bad(id, _) => Some(id),
-        }
-    }
 }
 
 pub(super) fn object(error: RpcError) -> ErrorObject<'static> {
@@ -163,12 +153,11 @@ mod tests {
     fn requests_notifications_and_batches_are_told_apart() {
         let read = |text: &'static str| Envelope::read(text.as_bytes());
         let call = read(r#"{"jsonrpc":"2.0","id":"x","method":"a","params":[1]}"#);
-        assert!(matches!(&call, Envelope::Call(request) if request.method == "a"));
-        assert_eq!(call.into_id().unwrap().to_string(), "x");
+        let Envelope::Call(request) = call else { panic!() };
+        assert_eq!((&*request.method, request.id.to_string()), ("a", "x".into()));
         assert!(matches!(read(r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#), Envelope::Call(_)));
         for text in [r#"{"jsonrpc":"2.0","method":"a"}"#, r#" {"method":"a","jsonrpc":"2.0","params":{}} "#] {
             assert!(matches!(read(text), Envelope::Notification(_)), "{text}");
-            assert!(read(text).into_id().is_none(), "{text}");
         }
         let Envelope::Batch(batch) = read(r#" [{"jsonrpc":"2.0","method":"a"}, 1]"#) else { panic!() };
         let entries: Vec<_> = batch.into_iter().map(|entry| entry.is_ok()).collect();

@@ -14,6 +14,7 @@ mod calls;
 mod connection;
 mod envelope;
 mod error;
+mod incoming;
 mod request;
 mod socket;
 
@@ -34,7 +35,7 @@ pub use error::GatewayError;
 
 /// Connections that have shown a token: to one gateway, and to one instance.
 const CONNECTIONS: usize = 256;
-const CONNECTIONS_EACH: usize = 8;
+pub(crate) const CONNECTIONS_EACH: usize = 8;
 
 /// Serves the bridges of instances to their user interfaces. Dropping it closes all connections.
 ///
@@ -72,7 +73,7 @@ impl std::fmt::Debug for Inner {
 struct Behind {
     app: Weak<Shared>,
     origin: HeaderValue,
-    /// Places for its connections.
+    /// Places for its connections, the same at each of its doors.
     room: Arc<Semaphore>,
     /// Cancelled when the door is dropped or the instance ends.
     closing: CancellationToken,
@@ -170,7 +171,7 @@ impl Gateway {
         let behind = Behind {
             app: Arc::downgrade(&app.shared),
             origin,
-            room: Arc::new(Semaphore::new(CONNECTIONS_EACH)),
+            room: app.shared.session.connections.clone(),
             closing: closing.clone(),
         };
         self.inner.lock().insert(token.clone(), Arc::new(behind));

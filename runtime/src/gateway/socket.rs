@@ -3,6 +3,7 @@
 //! A few messages are under way at a time: from when they are read until their answers are sent. While there are as
 //! many nothing more is read, so a page that sends without reading fills its own buffers and nobody else's.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -12,12 +13,13 @@ use hyper_util::rt::TokioIo;
 use soketto::Incoming;
 use soketto::connection::{Builder, Error, Mode};
 use soketto::data::ByteSlice125;
-use tokio::io::BufStream;
+use tokio::io::{BufStream, Join, ReadHalf, WriteHalf, join, split};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use super::calls::{Answer, Calls};
+use super::incoming::{self, Announced, Frames};
 
 /// Messages of one connection that are read, and their answers not sent yet.
 const UNDER_WAY: usize = 8;
@@ -28,7 +30,8 @@ const BEAT: Duration = Duration::from_secs(20);
 
 const NOTHING: &[u8] = &[];
 
-type Io = Compat<BufStream<TokioIo<Upgraded>>>;
+type Page = TokioIo<Upgraded>;
+type Io = Compat<BufStream<Join<Frames<ReadHalf<Page>>, WriteHalf<Page>>>>;
 type Sender = soketto::Sender<Io>;
 type Receiver = soketto::Receiver<Io>;
 
@@ -44,19 +47,25 @@ enum Broken {
 }
 
 enum Message {
-    Whole(Vec<u8>),
+    Whole(incoming::Message),
     TooLong,
+    /// The app's memory has no room for it.
+    NoRoom,
 }
 
 /// Serves a WebSocket until it is closed. Dropped, it closes at once.
 pub(super) async fn serve(io: Upgraded, calls: Calls) {
-    let io = BufStream::new(TokioIo::new(io)).compat();
+    let Some(nothing) = calls.hold(0) else { return };
+    let announced = Announced::new(nothing);
+    let (page, to_page) = split(TokioIo::new(io));
+    let page = Frames::new(page, announced.clone(), calls.longest());
+    let io = BufStream::new(join(page, to_page)).compat();
     let mut builder = Builder::new(io, Mode::Server);
     builder.set_max_message_size(calls.longest());
     let (sender, receiver) = builder.finish();
     let sender = Mutex::new(sender);
     let (to, by) = (&sender, &calls);
-    let answering = try_unfold(Some(receiver), read)
+    let answering = try_unfold(Some(receiver), |receiver| read(receiver, &announced))
         .try_for_each_concurrent(UNDER_WAY, |message| answer(by, to, message));
     let ended = tokio::select! {
         ended = answering => ended,
@@ -70,7 +79,10 @@ pub(super) async fn serve(io: Upgraded, calls: Calls) {
 }
 
 /// The next message, and what to read the one after it from.
-async fn read(receiver: Option<Receiver>) -> Result<Option<(Message, Option<Receiver>)>, Broken> {
+async fn read(
+    receiver: Option<Receiver>,
+    announced: &Announced,
+) -> Result<Option<(Message, Option<Receiver>)>, Broken> {
     let Some(mut receiver) = receiver else { return Ok(None) };
     let mut message = Vec::new();
     loop {
@@ -82,16 +94,20 @@ async fn read(receiver: Option<Receiver>) -> Result<Option<(Message, Option<Rece
             Ok(Incoming::Closed(_)) | Err(Error::Closed) => return Ok(None),
             // Where the next message would begin is not known for sure.
             Err(Error::MessageTooLarge { .. }) => return Ok(Some((Message::TooLong, None))),
+            Err(Error::Io(error)) if error.kind() == ErrorKind::OutOfMemory => {
+                return Ok(Some((Message::NoRoom, None)));
+            }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Some((Message::Whole(message), Some(receiver))))
+    Ok(Some((Message::Whole(announced.message(message)), Some(receiver))))
 }
 
 async fn answer(calls: &Calls, sender: &Mutex<Sender>, message: Message) -> Result<(), Broken> {
     let answer = match message {
-        Message::Whole(message) => calls.answer(&message).await,
+        Message::Whole(message) => calls.answer(message).await,
         Message::TooLong => Some(calls.too_long()),
+        Message::NoRoom => Some(calls.no_room()),
     };
     match answer {
         Some(answer) => send(sender, Some(&answer)).await,

@@ -16,7 +16,7 @@ use super::state::{Delivery, Outcome, State};
 use super::timers::TimerState;
 use super::watch::WATCHES;
 use crate::broker::{Claim, Permissions};
-use crate::budget::Ledger;
+use crate::budget::{Hold, Ledger};
 use crate::data::Namespace;
 use crate::instance::Shared;
 use crate::stop::StopReason;
@@ -30,6 +30,8 @@ pub(crate) struct Listener {
     pub(crate) switch: Arc<KillSwitch>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) permissions: Arc<Permissions>,
+    /// The longest message that it takes.
+    pub(crate) message_bytes: usize,
 }
 
 /// What there is to do.
@@ -93,10 +95,14 @@ impl Lane {
         &self.who.permissions
     }
 
+    pub(super) fn message_bytes(&self) -> usize {
+        self.who.message_bytes
+    }
+
     /// From now on the instance may be told what waits for it.
     pub(crate) fn start(self: &Arc<Self>, instance: Weak<Shared>, runtime: Handle) {
         let mut state = self.lock();
-        let dropped = state.queue.charge(|bytes| self.who.ledger.hold_aside(bytes));
+        let dropped = state.queue.charge(|bytes| self.hold_event(bytes));
         self.charge_names(&mut state);
         drop(state);
         self.count_dropped(dropped);
@@ -174,7 +180,15 @@ impl Lane {
         self.lock().heirless = true;
     }
 
-    /// Nothing if it does not hear of it, else whether there was room. Who may not hear of events is no reason to refuse
+    /// Charges the app for an event. Nothing if its memory has no room, or if the event could never be told.
+    fn hold_event(&self, charged: usize) -> Option<Hold> {
+        if charged > self.who.message_bytes {
+            return None;
+        }
+        self.who.ledger.hold_aside(charged)
+    }
+
+    /// Nothing if it does not hear of it, else whether it was taken. Who may not hear of events is no reason to refuse
     /// one: what it had subscribed to is forgotten once the permission is lost, however that came about, and what does not
     /// fit while nobody has decided is dropped.
     pub(super) fn publish(self: &Arc<Self>, event: &Event) -> Option<bool> {
@@ -187,7 +201,7 @@ impl Lane {
             self.forget_in(&mut state);
             return None;
         }
-        let hold = self.who.ledger.hold_aside(event.charged());
+        let hold = self.hold_event(event.charged());
         let taken = hold.is_some_and(|hold| state.queue.push(event.copy(Some(hold))));
         drop(state);
         if !taken && claim == Claim::Open {
@@ -266,7 +280,10 @@ impl Lane {
         queue.discharge();
         // Who was killed did something wrong; what it had asked for is not carried on. Nor is what was asked for under a
         // permission that is lost.
-        let killed = matches!(self.who.switch.reason(), Some(StopReason::Killed { .. }));
+        let killed = matches!(
+            self.who.switch.reason(),
+            Some(StopReason::Killed { .. } | StopReason::SwitchedOff { .. })
+        );
         let lost = self.who.permissions.claim(PERMISSION) == Claim::Lost;
         (!closed && !killed && !heirless && !lost).then_some((topics, queue))
     }

@@ -7,12 +7,13 @@
 //!
 //! Events and subscriptions outlive the instance: what an ended one had not taken is kept, for its app and user, and
 //! told to their next instance. So an event is told at least once, and carries an id to tell a second time by. A kill,
-//! an uninstallation and the loss of the permission `events` forget them: where it is told, and else at the next event, since
-//! time and answers to others take it too. Timers and watches end with the instance.
+//! the host's or the fleet's, an uninstallation and the loss of the permission `events` forget them: where it is told, and
+//! else at the next event, since time and answers to others take it too. Timers and watches end with the instance.
 //!
-//! Queues are bounded. A full one refuses events of the host, by name ([`PublishError::Full`]): only the host can
-//! decide what may get lost. Timers and changes coalesce instead and need no queue. All of it is the app's memory, and
-//! charged to it while it runs; what it was left is charged once it has started, or it might never start again.
+//! Queues are bounded. A full one refuses events of the host, by name ([`PublishError::Full`]), as any does that are
+//! longer than its app takes: only the host can decide what may get lost. Timers and changes coalesce instead and need no
+//! queue. All of it is the app's memory, and charged to it while it runs; what it was left is charged once it has started,
+//! or it might never start again.
 
 mod events;
 mod lane;
@@ -94,6 +95,8 @@ struct Kept {
     dropped: u64,
     /// Of the last one that left something: whatever becomes of them becomes of what it left.
     permissions: Option<Arc<Permissions>>,
+    /// The longest message that the last one took.
+    message_bytes: usize,
 }
 
 impl Kept {
@@ -113,7 +116,7 @@ impl Kept {
     }
 
     /// Adds what an instance left. It had no more topics than are allowed, but several did beside each other.
-    fn add(&mut self, topics: BTreeSet<String>, queue: Queue, permissions: &Arc<Permissions>) {
+    fn add(&mut self, topics: BTreeSet<String>, queue: Queue, by: &Lane) {
         if topics.is_empty() && queue.is_empty() {
             return;
         }
@@ -124,7 +127,13 @@ impl Kept {
         }
         // Several instances of one app and user had each their own copy of an event: one is enough.
         self.dropped += self.queue.merge(queue) as u64;
-        self.permissions = Some(permissions.clone());
+        self.permissions = Some(by.permissions().clone());
+        self.message_bytes = by.message_bytes();
+    }
+
+    /// False if there is no room, or if the event could never be told.
+    fn push(&mut self, event: Event) -> bool {
+        event.charged() <= self.message_bytes && self.queue.push(event)
     }
 
     /// Lets go of something; false if there is nothing.
@@ -159,7 +168,7 @@ impl Boxes {
             && let Some((topics, mut queue)) = lane.close()
         {
             lane.count_dropped(queue.seen_before());
-            change(&mut self.kept, &mut mailbox.kept, |kept| kept.add(topics, queue, lane.permissions()));
+            change(&mut self.kept, &mut mailbox.kept, |kept| kept.add(topics, queue, &lane));
         }
         if mailbox.is_empty() {
             self.of.remove(of);
@@ -269,7 +278,7 @@ impl Inboxes {
                     continue;
                 }
                 let event = sending.event.copy(None);
-                let taken = change(sum, &mut mailbox.kept, |kept| kept.queue.push(event));
+                let taken = change(sum, &mut mailbox.kept, |kept| kept.push(event));
                 if taken || claim == Claim::Held {
                     sending.count(of, Some(taken));
                 } else {
@@ -327,7 +336,7 @@ struct Sending {
 }
 
 impl Sending {
-    /// `taken`: nothing if it was not subscribed, else whether there was room.
+    /// `taken`: nothing if it was not subscribed, else whether it was taken.
     fn count(&mut self, of: &Namespace, taken: Option<bool>) {
         match taken {
             None => {}

@@ -11,11 +11,11 @@ use super::Lane;
 use super::lane::Next;
 use super::state::{Delivery, Outcome};
 use crate::error::CallError;
-use crate::instance::{Instance, Shared};
+use crate::instance::Shared;
 use crate::rpc::code;
 use crate::told;
 
-/// Runs until the instance ends. It keeps the instance alive only while the guest is being told something.
+/// Runs until the instance ends.
 pub(super) async fn pump(lane: Arc<Lane>, instance: Weak<Shared>) {
     loop {
         // Listens before it looks, or what comes in between would wait for the next to come.
@@ -44,7 +44,7 @@ pub(super) async fn pump(lane: Arc<Lane>, instance: Weak<Shared>) {
         match next {
             Next::Deliver(delivery) => {
                 // A kill ends the call; to drop it from here would leave the guest's store to nobody.
-                let outcome = match deliver(&Instance { shared }, &delivery).await {
+                let outcome = match deliver(&shared, &delivery).await {
                     Ok(()) => Outcome::Done,
                     Err(CallError::Stopped { .. }) => return,
                     Err(CallError::Suspended { .. }) => Outcome::Busy,
@@ -76,7 +76,7 @@ pub(super) async fn pump(lane: Arc<Lane>, instance: Weak<Shared>) {
     }
 }
 
-async fn deliver(instance: &Instance, delivery: &Delivery) -> Result<(), CallError> {
+async fn deliver(instance: &Arc<Shared>, delivery: &Delivery) -> Result<(), CallError> {
     #[derive(Serialize)]
     struct Message<'a> {
         topic: &'a str,

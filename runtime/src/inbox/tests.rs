@@ -1,11 +1,14 @@
 use std::collections::HashSet;
+use std::sync::Weak;
 use std::time::Duration;
 
+use mpkg_fleet::KillId;
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::events::{EVENT_BYTES, EVENTS};
+use super::events::{AROUND, EVENT_BYTES, EVENTS};
 use super::timers::Timers;
 use super::watch::Watch;
 use super::*;
@@ -32,12 +35,14 @@ struct House {
     inboxes: Inboxes,
     ticker: Arc<Ticker>,
     instances: u64,
+    /// The longest message that those to come take.
+    message_bytes: usize,
 }
 
 impl House {
     fn new() -> Self {
         let ticker = Arc::new(Ticker::start(std::iter::empty()).unwrap());
-        Self { inboxes: Inboxes::default(), ticker, instances: 0 }
+        Self { inboxes: Inboxes::default(), ticker, instances: 0, message_bytes: usize::MAX }
     }
 
     fn join(&mut self, user: &str, permissions: &Arc<Permissions>) -> (Arc<Lane>, Arc<KillSwitch>) {
@@ -49,6 +54,7 @@ impl House {
             switch: switch.clone(),
             ledger: Ledger::alone(u64::MAX),
             permissions: permissions.clone(),
+            message_bytes: self.message_bytes,
         });
         (lane, switch)
     }
@@ -161,13 +167,41 @@ fn what_was_left_is_forgotten_with_the_permission_it_was_asked_under() {
     house.inboxes.leave(&lane);
     house.inboxes.asked_again(&of("ann"));
     assert_eq!(house.mailboxes(), 0);
-    let permissions = Permissions::undecided(&["events"]);
-    permissions.allow("events");
-    let (lane, switch) = house.join("ann", &permissions);
-    lane.subscribe("t".into());
-    switch.kill(StopReason::Killed { why: "test".into() });
+    // Who was killed leaves nothing, whoever killed it.
+    let (why, kill) = ("test".to_owned(), KillId(mpkg_package::Hash::of(b"test")));
+    for reason in [StopReason::Killed { why: why.clone() }, StopReason::SwitchedOff { kill, why }] {
+        let permissions = Permissions::undecided(&["events"]);
+        permissions.allow("events");
+        let (lane, switch) = house.join("ann", &permissions);
+        assert!(lane.subscribe("t".into()));
+        assert_eq!(house.publish(1), Ok(1));
+        switch.kill(reason.clone());
+        house.inboxes.leave(&lane);
+        assert_eq!((house.mailboxes(), house.publish(1)), (0, Ok(0)), "{reason}");
+    }
+}
+
+/// It would be taken, tried in vain, and dropped.
+#[tokio::test]
+async fn what_is_longer_than_an_app_takes_is_refused_by_name() {
+    const SHORT: usize = 1024;
+    // The topic and the quotes.
+    const LONGEST: usize = SHORT - AROUND - 1 - 2;
+    let mut house = House::new();
+    let (_other, _) = house.subscribed("bob", "t");
+    house.message_bytes = SHORT;
+    let (lane, permissions) = house.subscribed("ann", "t");
+    let full = |house: &House| house.publish(LONGEST + 1).unwrap_err()[0].user.clone();
+    assert_eq!((house.publish(LONGEST), full(&house).as_str()), (Ok(2), "ann"));
+    assert!(house.inboxes.publish_to(&lane, "t", text(LONGEST + 1)).is_err());
+    // Nor is it kept for an instance to come.
     house.inboxes.leave(&lane);
-    assert_eq!(house.mailboxes(), 0);
+    assert_eq!((house.publish(LONGEST), full(&house).as_str()), (Ok(2), "ann"));
+    // One of a release that takes less still is counted with what was kept.
+    house.message_bytes = SHORT - 1;
+    let (next, _) = house.join("ann", &permissions);
+    next.start(Weak::new(), Handle::current());
+    assert_eq!(next.counts(), (0, 2));
 }
 
 /// Those who were charged are gone: the host keeps so much for all of them, and the noisy give first.

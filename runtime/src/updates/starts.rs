@@ -311,6 +311,10 @@ impl Starts {
             *queue.under_way.entry(digest.clone()).or_default() += 1;
             life.trial.open.store(true, Ordering::Release);
         }
+        // Who ended it before that has seen nothing to take back.
+        if life.switch.reason().is_some() && life.trial.open.load(Ordering::Acquire) {
+            self.push(life, chosen, Outcome::Ended);
+        }
         let host = host.clone();
         let recorded = tokio::task::spawn_blocking(move || {
             host.data.change_if(|records| {

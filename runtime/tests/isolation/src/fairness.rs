@@ -11,10 +11,45 @@ use crate::party::{Player, Stage, cast};
 use crate::report::{Attack, Distribution, Finding, Pressure, Report};
 use crate::{Error, Isolation, Sample};
 
-/// Calls that are measured alone, and at least as many beside each attacker.
-const CALLS: usize = 1000;
 /// Between two calls: who calls without a pause is throttled itself.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// What is measured: a call of the neighbour's that an attack would be felt by.
+struct Probe {
+    method: String,
+    /// Calls that are measured alone, and at least as many beside the attacker.
+    calls: usize,
+    pause: Duration,
+}
+
+impl Probe {
+    fn of(attack: Attack, neighbour: &Player) -> Self {
+        match (attack, neighbour.import(STORE)) {
+            (Attack::Writes, Some(method)) => Self { method, calls: 300, pause: PAUSE * 10 },
+            _ => Self { method: "echo".into(), calls: 1000, pause: PAUSE },
+        }
+    }
+
+    /// Calls the app, paced, until there were enough and `enough` says so too.
+    async fn times(&self, app: &Player, enough: impl Fn() -> bool) -> Result<Vec<Duration>, CallError> {
+        let mut times = Vec::new();
+        while times.len() < self.calls || !enough() {
+            let params = json!({ "key": "measured", "value": times.len() });
+            let began = Instant::now();
+            let answered = app.instance.call::<Value>(&self.method, &params);
+            match tokio::time::timeout(PATIENCE, answered).await {
+                Ok(answer) => drop(answer?),
+                Err(_) => return Err(CallError::Rpc(no_answer())),
+            }
+            times.push(began.elapsed());
+            tokio::time::sleep(self.pause).await;
+        }
+        Ok(times)
+    }
+}
+
+/// What shows that the disk is somebody else's just now.
+const STORE: &str = "storage.set";
 /// How long any call of the neighbour may take: far longer than it does beside anybody who is kept in bounds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -34,12 +69,13 @@ pub(crate) async fn check<B: Fn(HostBuilder) -> HostBuilder>(kit: &Isolation<B>)
     }
     for attack in Attack::ALL {
         // Before and after: what else the machine does must not be taken for the attacker's doing.
-        let mut alone = measured(&neighbour, || true).await?;
+        let probe = Probe::of(attack, &neighbour);
+        let mut alone = probe.times(&neighbour, || true).await?;
         let attacker = Attacker::begin(stage.clone(), attack, calls.clone());
         let starved =
             |method: &str, why: String| Finding::Starved { method: method.to_owned(), beside: attack, why };
         // Until there were enough calls, and the attacker was held up or had its way a few times.
-        match measured(&neighbour, || attacker.has_been_held()).await {
+        match probe.times(&neighbour, || attacker.has_been_held()).await {
             Ok(beside) => {
                 for sample in &works {
                     match tokio::time::timeout(PATIENCE, neighbour.make(sample, None)).await {
@@ -50,12 +86,12 @@ pub(crate) async fn check<B: Fn(HostBuilder) -> HostBuilder>(kit: &Isolation<B>)
                 }
                 let (rounds, stops) = attacker.counts();
                 attacker.end(&stage.host).await;
-                alone.extend(measured(&neighbour, || true).await?);
+                alone.extend(probe.times(&neighbour, || true).await?);
                 let (alone, beside) = (Distribution::of(alone), Distribution::of(beside));
                 report.pressures.push(Pressure { attack, rounds, stops, alone, beside });
             }
             Err(error) => {
-                report.find(starved("echo", error.to_string()));
+                report.find(starved(&probe.method, error.to_string()));
                 attacker.end(&stage.host).await;
             }
         }
@@ -65,23 +101,6 @@ pub(crate) async fn check<B: Fn(HostBuilder) -> HostBuilder>(kit: &Isolation<B>)
     }
     stage.host.shutdown();
     Ok(report)
-}
-
-/// Calls the app, paced, until there were enough and `enough` says so too.
-async fn measured(app: &Player, enough: impl Fn() -> bool) -> Result<Vec<Duration>, CallError> {
-    let mut times = Vec::new();
-    while times.len() < CALLS || !enough() {
-        let began = Instant::now();
-        let params = json!(times.len());
-        let answered = app.instance.call::<Value>("echo", &params);
-        match tokio::time::timeout(PATIENCE, answered).await {
-            Ok(answer) => drop(answer?),
-            Err(_) => return Err(CallError::Rpc(no_answer())),
-        }
-        times.push(began.elapsed());
-        tokio::time::sleep(PAUSE).await;
-    }
-    Ok(times)
 }
 
 fn no_answer() -> miniapp_runtime::rpc::RpcError {
@@ -180,6 +199,25 @@ async fn once(app: &Player, attack: Attack, calls: &[Sample]) {
         Attack::Bridges => {
             for sample in calls {
                 let _ = app.make(sample, None).await;
+            }
+        }
+        Attack::Page => {
+            let ask = async || {
+                for _ in 0..32 {
+                    let _ = app.instance.dispatch("random.bytes", r#"{"length":65536}"#).await;
+                    // As between two messages of a connection.
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::join!(ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask());
+        }
+        Attack::Writes => {
+            // A megabyte in all is what the app may store.
+            let value = "x".repeat(200 << 10);
+            let steps: Vec<Value> =
+                (0..4).map(|n| json!({ "set": { "key": format!("bulk-{n}"), "value": value } })).collect();
+            if let Some(method) = app.import("storage.transaction") {
+                call(&method, json!({ "ops": steps })).await;
             }
         }
         Attack::Kills => {

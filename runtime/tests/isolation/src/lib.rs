@@ -145,7 +145,7 @@ impl<B: Fn(HostBuilder) -> HostBuilder> Isolation<B> {
         self
     }
 
-    /// Everything: [`data`](Self::data), [`gate`](Self::gate) and [`fairness`](Self::fairness). Takes about half a
+    /// Everything: [`data`](Self::data), [`gate`](Self::gate) and [`fairness`](Self::fairness). Takes about a
     /// minute.
     ///
     /// # Errors

@@ -47,13 +47,18 @@ pub enum Attack {
     Flood,
     /// Makes every call that the kit knows of.
     Bridges,
+    /// Has its host work for its page, in many calls at a time.
+    Page,
+    /// Stores as much as it may, as often as it may: all apps of a host share a disk.
+    Writes,
     /// Is launched and killed, again and again: each kill stops the guests of a host for a look.
     Kills,
 }
 
 impl Attack {
     /// All there are.
-    pub const ALL: [Self; 5] = [Self::Spin, Self::Grow, Self::Flood, Self::Bridges, Self::Kills];
+    pub const ALL: [Self; 7] =
+        [Self::Spin, Self::Grow, Self::Flood, Self::Bridges, Self::Page, Self::Writes, Self::Kills];
 
     /// A short word for tables.
     pub fn label(self) -> &'static str {
@@ -62,6 +67,8 @@ impl Attack {
             Self::Grow => "grow",
             Self::Flood => "flood",
             Self::Bridges => "bridges",
+            Self::Page => "page",
+            Self::Writes => "writes",
             Self::Kills => "kills",
         }
     }
@@ -74,6 +81,8 @@ impl fmt::Display for Attack {
             Self::Grow => "takes all memory it gets",
             Self::Flood => "floods its host with calls",
             Self::Bridges => "uses every bridge without a pause",
+            Self::Page => "has its host work for its page",
+            Self::Writes => "stores without a pause",
             Self::Kills => "is launched and killed without a pause",
         })
     }
