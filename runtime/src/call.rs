@@ -19,7 +19,7 @@ use crate::guest::Guest;
 use crate::heavy::{HeavyThreads, Task, Unstoppable};
 use crate::limits::Limit;
 use crate::link::WireError;
-use crate::nesting::{self, Nested, Within};
+use crate::nesting::{self, Within};
 use crate::notify::Notification;
 use crate::rpc::{RpcError, code};
 use crate::session::Session;
@@ -86,12 +86,11 @@ pub(crate) struct Call<'c> {
     step: Step<'c>,
     /// Answered, it shows that the app works.
     from_outside: bool,
-    _nested: Option<Box<Nested>>,
 }
 
 impl<'c> Call<'c> {
     pub(crate) fn refused(shared: &'c Arc<Shared>, why: CallError) -> Self {
-        Self { shared, step: Step::Refused(Some(Box::new(why))), from_outside: false, _nested: None }
+        Self { shared, step: Step::Refused(Some(Box::new(why))), from_outside: false }
     }
 }
 
@@ -200,22 +199,46 @@ impl Shared {
         params: String,
         from_outside: bool,
     ) -> Call<'c> {
+        if nesting::is_nested() {
+            return self.call_within(method, params, from_outside);
+        }
+        let step = match self.enter(method.len() + params.len(), from_outside) {
+            Ok(Entered::Now(turn)) => {
+                let (meter, heavy) = (&self.session.meter, &self.heavy);
+                Step::Now(Unstoppable::new(turn.run(method, params), meter, &self.runtime, heavy))
+            }
+            Ok(Entered::Later(waiting)) => {
+                Step::Later(Box::pin(self.call_later(waiting, method.to_owned(), params, None)))
+            }
+            Err(refused) => return Call::refused(self, refused),
+        };
+        Call { shared: self, step, from_outside }
+    }
+
+    /// The same from a bridge that another app's call waits for.
+    #[cold]
+    fn call_within<'c>(self: &'c Arc<Self>, method: &str, params: String, from_outside: bool) -> Call<'c> {
         let nested = match nesting::enter(self, from_outside) {
             Ok(nested) => nested,
             Err(refused) => return Call::refused(self, refused.into()),
         };
-        let within = nested.as_ref().map(|nested| Box::new(nested.within.clone()));
-        let step = match self.enter(method.len() + params.len(), from_outside) {
-            Ok(Entered::Now(turn)) => {
-                let (meter, heavy) = (&self.session.meter, &self.heavy);
-                Step::Now(Unstoppable::new(turn.run(method, params, within), meter, &self.runtime, heavy))
-            }
-            Ok(Entered::Later(waiting)) => {
-                Step::Later(Box::pin(self.call_later(waiting, method.to_owned(), params, within)))
-            }
-            Err(refused) => return Call::refused(self, refused),
-        };
-        Call { shared: self, step, from_outside, _nested: nested }
+        let within = Some(nested.within.clone());
+        let work: Pin<Box<dyn Future<Output = Option<Outcome>> + Send + 'c>> =
+            match self.enter(method.len() + params.len(), from_outside) {
+                Ok(Entered::Now(turn)) => {
+                    let work = turn.run_within(method, params, within);
+                    Box::pin(Unstoppable::new(work, &self.session.meter, &self.runtime, &self.heavy))
+                }
+                Ok(Entered::Later(waiting)) => {
+                    Box::pin(self.call_later(waiting, method.to_owned(), params, within))
+                }
+                Err(refused) => return Call::refused(self, refused),
+            };
+        let step = Step::Later(Box::pin(async move {
+            let _waits = nested;
+            work.await
+        }));
+        Call { shared: self, step, from_outside }
     }
 
     /// Waits for its turn on a task of its own, which is polled whatever the caller does: one that did not would
@@ -225,7 +248,7 @@ impl Shared {
         waiting: Waiting,
         method: String,
         params: String,
-        within: Option<Box<Within>>,
+        within: Option<Within>,
     ) -> Option<Outcome> {
         let wanted = waiting.wanted.clone();
         let _caller = WaitingCaller { shared: self, wanted: wanted.clone() };
@@ -237,7 +260,7 @@ impl Shared {
                 turn = waiting.turn() => turn,
             };
             match turn {
-                Ok(turn) => Task::new(turn.run(&method, params, within), meter, heavy).await,
+                Ok(turn) => Task::new(turn.run_within(&method, params, within), meter, heavy).await,
                 Err(ended) => Some(Err(Box::new(ended))),
             }
         };

@@ -111,18 +111,16 @@ impl Drop for WaitsFor {
     }
 }
 
-/// Refuses a call that would wait for itself, and one that is nested more deeply than
-/// [`Limits::call_depth`](crate::Limits::call_depth). In a box, since nearly all are in nothing.
+/// Whether anybody waits for what goes on here. Nearly always nobody does, and then a call needs to know no more.
 #[inline]
-pub(crate) fn enter(shared: &Shared, from_outside: bool) -> Result<Option<Box<Nested>>, RpcError> {
-    match WITHIN.try_with(|within| nest(within, shared, from_outside)) {
-        Ok(nested) => nested.map(|nested| Some(Box::new(nested))),
-        Err(_) => Ok(None),
-    }
+pub(crate) fn is_nested() -> bool {
+    WITHIN.try_with(|_| ()).is_ok()
 }
 
-#[cold]
-fn nest(within: &Within, shared: &Shared, from_outside: bool) -> Result<Nested, RpcError> {
+/// Refuses a call that would wait for itself, and one that is nested more deeply than
+/// [`Limits::call_depth`](crate::Limits::call_depth).
+pub(crate) fn enter(shared: &Shared, from_outside: bool) -> Result<Nested, RpcError> {
+    let within = WITHIN.try_with(Clone::clone).unwrap_or_default();
     let session = &shared.session;
     let nested = |waits| Nested { within: within.clone(), _waits: waits };
     let refused = |message: String| {

@@ -53,7 +53,7 @@ pub struct Policy {
     /// built with a method that neither the vocabulary nor one of its bridges has.
     pub rates: BTreeMap<String, NonZeroU32>,
     /// Bytes an instance may write to disk per second, by `storage` and `files`; it may save up eight seconds' worth. Each
-    /// key or file counts as 256 bytes more. Default 1 MiB.
+    /// key or file counts as 256 bytes more. Default 512 KiB.
     pub disk_bytes_per_second: NonZeroU32,
     /// Notifications kept for a slow receiver before the oldest are dropped and counted. Default 256.
     pub notification_queue: usize,
@@ -109,7 +109,7 @@ impl Default for Policy {
             grace: Duration::from_secs(2),
             beacon: Duration::from_secs(5),
             rates: BTreeMap::new(),
-            disk_bytes_per_second: NonZeroU32::MIN.saturating_add((1 << 20) - 1),
+            disk_bytes_per_second: NonZeroU32::MIN.saturating_add((512 << 10) - 1),
             notification_queue: 256,
             prompt_timeout: Duration::from_secs(60),
             network: NetworkPolicy::default(),

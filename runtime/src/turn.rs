@@ -39,15 +39,20 @@ impl Turn {
         Self { shared, running: Some(running), inside: None }
     }
 
-    /// Runs one call, and lets what it calls know what it is within.
+    /// Runs one call.
     #[inline]
-    pub(crate) fn run(self, method: &str, params: String, within: Option<Box<Within>>) -> Work<Outcome> {
+    pub(crate) fn run(self, method: &str, params: String) -> Work<Outcome> {
         let span = span(&self.shared.session, method);
         let (name, told) = (Name::from_slice(method.as_bytes()), method.to_owned());
-        let work = match span {
+        match span {
             None => in_box(|| self.call(name, told, params)),
             Some(span) => Box::pin(self.call(name, told, params).instrument(span)),
-        };
+        }
+    }
+
+    /// Runs one call, and lets what it calls know what that is within.
+    pub(crate) fn run_within(self, method: &str, params: String, within: Option<Within>) -> Work<Outcome> {
+        let work = self.run(method, params);
         match within {
             None => work,
             Some(within) => Box::pin(within.scope(work)),

@@ -25,7 +25,7 @@ struct Probe {
 impl Probe {
     fn of(attack: Attack, neighbour: &Player) -> Self {
         match (attack, neighbour.import(STORE)) {
-            (Attack::Writes, Some(method)) => Self { method, calls: 300, pause: PAUSE * 10 },
+            (Attack::Writes, Some(method)) => Self { method, calls: 600, pause: PAUSE * 10 },
             _ => Self { method: "echo".into(), calls: 1000, pause: PAUSE },
         }
     }
