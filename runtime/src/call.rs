@@ -19,7 +19,7 @@ use crate::guest::Guest;
 use crate::heavy::{HeavyThreads, Task, Unstoppable};
 use crate::limits::Limit;
 use crate::link::WireError;
-use crate::nesting::{self, Within};
+use crate::nesting::{self, Nested, Within};
 use crate::notify::Notification;
 use crate::rpc::{RpcError, code};
 use crate::session::Session;
@@ -218,24 +218,23 @@ impl Shared {
     /// The same from a bridge that another app's call waits for.
     #[cold]
     fn call_within<'c>(self: &'c Arc<Self>, method: &str, params: String, from_outside: bool) -> Call<'c> {
-        let nested = match nesting::enter(self, from_outside) {
+        let Nested { within, waits } = match nesting::enter(self, from_outside) {
             Ok(nested) => nested,
             Err(refused) => return Call::refused(self, refused.into()),
         };
-        let within = Some(nested.within.clone());
         let work: Pin<Box<dyn Future<Output = Option<Outcome>> + Send + 'c>> =
             match self.enter(method.len() + params.len(), from_outside) {
                 Ok(Entered::Now(turn)) => {
-                    let work = turn.run_within(method, params, within);
+                    let work = turn.run_within(method, params, Some(within));
                     Box::pin(Unstoppable::new(work, &self.session.meter, &self.runtime, &self.heavy))
                 }
                 Ok(Entered::Later(waiting)) => {
-                    Box::pin(self.call_later(waiting, method.to_owned(), params, within))
+                    Box::pin(self.call_later(waiting, method.to_owned(), params, Some(within)))
                 }
                 Err(refused) => return Call::refused(self, refused),
             };
         let step = Step::Later(Box::pin(async move {
-            let _waits = nested;
+            let _waits = waits;
             work.await
         }));
         Call { shared: self, step, from_outside }

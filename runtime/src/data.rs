@@ -10,6 +10,8 @@ mod conditions;
 mod disk;
 mod grants;
 mod memo;
+#[cfg(test)]
+pub(crate) mod shaky;
 mod shelf;
 mod snapshots;
 mod values;

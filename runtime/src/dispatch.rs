@@ -114,7 +114,13 @@ async fn carry_out(caller: &Caller, method: &str, params: &str, by: By) -> Resul
         let answer = tokio::time::timeout(limits.wall_per_call, answer).await;
         answer.unwrap_or_else(|_| Err(too_slow(session)))
     };
-    let answer = metered(move || matches!(by, By::Host).then_some(session), answer.instrument(span));
+    let answer = answer.instrument(span);
+    let answer = async {
+        match by {
+            By::Gateway => answer.await,
+            By::Host => metered(|| Some(session), answer).await,
+        }
+    };
     tokio::select! {
         biased;
         () = session.life.switch.gone.cancelled() => Err(ended(caller)),

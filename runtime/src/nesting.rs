@@ -51,10 +51,10 @@ pub(crate) fn bridge<F: Future>(waits: Waits, work: F) -> impl Future<Output = F
     within.scope(work)
 }
 
-/// How a call into an instance is nested; kept as long as somebody waits for it.
+/// How a call into an instance is nested. `waits` is kept as long as somebody waits for the call.
 pub(crate) struct Nested {
     pub(crate) within: Within,
-    _waits: Option<WaitsFor>,
+    pub(crate) waits: Option<WaitsFor>,
 }
 
 /// Which instances wait for which: those in whose calls a bridge calls an app, until that is done.
@@ -62,7 +62,7 @@ pub(crate) struct Nested {
 pub(crate) struct Waiting(Mutex<HashMap<u64, Vec<u64>>>);
 
 /// One instance waits for another one as long as this lives.
-struct WaitsFor {
+pub(crate) struct WaitsFor {
     living: Weak<Living>,
     who: u64,
     whom: u64,
@@ -122,7 +122,6 @@ pub(crate) fn is_nested() -> bool {
 pub(crate) fn enter(shared: &Shared, from_outside: bool) -> Result<Nested, RpcError> {
     let within = WITHIN.try_with(Clone::clone).unwrap_or_default();
     let session = &shared.session;
-    let nested = |waits| Nested { within: within.clone(), _waits: waits };
     let refused = |message: String| {
         session.metrics.hit(Limit::CallDepth);
         Err(RpcError::new(code::REFUSED, message).with_limit(Limit::CallDepth))
@@ -138,14 +137,14 @@ pub(crate) fn enter(shared: &Shared, from_outside: bool) -> Result<Nested, RpcEr
         Waits::Instance(id) => Some(*id),
         Waits::Page => None,
     });
-    let (Some(who), living) = (who, session.life.living()) else { return Ok(nested(None)) };
+    let (Some(who), living) = (who, session.life.living()) else { return Ok(Nested { within, waits: None }) };
     let whom = session.life.id;
     match living.upgrade() {
         Some(here) if !here.waiting.begin(who, whom, from_outside) => refused(format!(
             "`{}` waits for the one that calls it, itself or by others, and both would wait for good.",
             session.life.app_id
         )),
-        _ => Ok(nested(Some(WaitsFor { living, who, whom }))),
+        _ => Ok(Nested { within, waits: Some(WaitsFor { living, who, whom }) }),
     }
 }
 

@@ -10,13 +10,23 @@ use std::time::Duration;
 
 use common::loud::{ANSWER, Loud};
 use common::parked::Parked;
-use common::{Package, host_with};
+use common::{Package, TestHost, host_with};
 use miniapp_runtime::rpc::{RpcError, code};
-use miniapp_runtime::{Bridge, Limits, Policy, StaticPermissions};
+use miniapp_runtime::{Bridge, Instance, Limits, Policy, StaticPermissions};
 use page::{ORIGIN, Page, exchange, request, rest, soon, text, until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// The page of an app whose answers are long.
+async fn loud_app() -> (Loud, Instance, Page, TestHost) {
+    let loud = Loud::default();
+    let bridge = loud.bridge();
+    let host = host_with(|b| b.bridge(bridge).permissions(StaticPermissions::allow_all()));
+    let app = host.run(&Package::with(&["host.loud"])).await;
+    let page = Page::of(&app).await;
+    (loud, app, page, host)
+}
 
 /// Messages of one connection that are under way at a time.
 const UNDER_WAY: usize = 8;
@@ -54,11 +64,7 @@ async fn a_socket_is_not_read_while_enough_is_under_way() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_nobody_reads_are_few_and_charged() {
-    let loud = Loud::default();
-    let bridge = loud.bridge();
-    let host = host_with(|b| b.bridge(bridge).permissions(StaticPermissions::allow_all()));
-    let app = host.run(&Package::with(&["host.loud"])).await;
-    let page = Page::of(&app).await;
+    let (loud, app, page, _host) = loud_app().await;
     let before = app.metrics().memory_bytes;
     let mut socket = page.socket().await;
     // More than the system buffers.
@@ -177,11 +183,7 @@ async fn who_takes_for_ever_is_hung_up_on() {
 /// Requests of one connection that come at once are answered one after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_read_what_it_asked_for_gives_its_place_up() {
-    let loud = Loud::default();
-    let bridge = loud.bridge();
-    let host = host_with(|b| b.bridge(bridge).permissions(StaticPermissions::allow_all()));
-    let app = host.run(&Package::with(&["host.loud"])).await;
-    let page = Page::of(&app).await;
+    let (loud, app, page, _host) = loud_app().await;
     let before = app.metrics().memory_bytes;
     let address = page.gateway.address();
     let call = request("loud.say", json!({})).to_string();

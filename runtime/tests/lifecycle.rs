@@ -10,9 +10,10 @@ use std::time::Duration;
 use common::parked::Parked;
 use common::{APP, Package, TestHost, call, host_with, puppet};
 use miniapp_runtime::{
-    Bridge, CallError, Limits, Policy, State, StaticPermissions, StopReason, rpc::RpcError,
+    Bridge, CallError, Instance, Limits, Policy, State, StaticPermissions, StopReason, rpc::RpcError,
 };
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
@@ -35,6 +36,14 @@ fn watched(permissions: &[&'static str]) -> Package {
         permissions.iter().map(|p| mpkg_manifest::permission::interface_for(p).unwrap()).collect();
     Package { component: wat::parse_str(puppet::watched(&interfaces)).unwrap(), ..Package::with(permissions) }
         .required()
+}
+
+/// A call that waits in a bridge.
+async fn waiting(app: &Instance, parked: &Parked) -> JoinHandle<Result<Value, CallError>> {
+    let app = app.clone();
+    let waiting = tokio::spawn(async move { app.call("0slow.wait", &json!("done")).await });
+    parked.inside(1).await;
+    waiting
 }
 
 fn events(seen: &Seen) -> Vec<String> {
@@ -82,11 +91,7 @@ async fn a_running_call_is_held_still_and_goes_on() {
     let (bridge, grace) = (parked.bridge(), Duration::from_millis(20));
     let (host, _) = watching(|b| b.bridge(bridge).policy(Policy { grace, ..Policy::default() }));
     let app = host.run(&Package::with(&["host.slow"])).await;
-    let waiting = tokio::spawn({
-        let app = app.clone();
-        async move { app.call::<Value>("0slow.wait", &json!("done")).await }
-    });
-    parked.inside(1).await;
+    let waiting = waiting(&app, &parked).await;
     app.hide().await.unwrap();
     parked.let_go(1);
     for _ in 0..200 {
@@ -262,11 +267,7 @@ async fn the_clock_of_a_call_stands_still_while_its_app_is_hidden() {
     let policy = Policy { limits, grace, ..Policy::default() };
     let (host, _) = watching(|b| b.bridge(bridge).policy(policy));
     let app = host.run(&Package::with(&["host.slow"])).await;
-    let waiting = tokio::spawn({
-        let app = app.clone();
-        async move { app.call::<Value>("0slow.wait", &json!("done")).await }
-    });
-    parked.inside(1).await;
+    let waiting = waiting(&app, &parked).await;
     app.hide().await.unwrap();
     tokio::time::sleep(wall + wall / 2).await;
     app.show().await.unwrap();
@@ -286,11 +287,7 @@ async fn a_busy_app_is_told_when_it_is_done() {
     let (host, seen) = watching(|b| b.bridge(bridge).policy(policy));
     let permissions = vec!["host.seen", "host.slow", "storage"];
     let app = host.run(&Package { permissions, ..watched(&["host.seen", "storage"]) }).await;
-    let waiting = tokio::spawn({
-        let app = app.clone();
-        async move { app.call::<Value>("0slow.wait", &json!("done")).await }
-    });
-    parked.inside(1).await;
+    let waiting = waiting(&app, &parked).await;
     app.show().await.unwrap();
     app.hide().await.unwrap();
     assert_eq!(events(&seen), ["launched"]);

@@ -85,6 +85,16 @@ async fn called(app: &Instance, users: &[&str]) -> Result<u32, RpcError> {
     app.call("0ask.ring", &users).await.map_err(|error| error.into_rpc())
 }
 
+/// What waits for an app is charged to it.
+async fn somebody_waits(app: &Instance, before: u64) {
+    let waits = async {
+        while app.metrics().memory_bytes == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waits).await.expect("nobody waits for it");
+}
+
 fn refused(outcome: &Result<u32, RpcError>) -> bool {
     let error = outcome.as_ref().unwrap_err();
     let limit = error.data.as_ref().and_then(|data| data.get("limit"));
@@ -126,13 +136,7 @@ async fn a_call_that_had_to_wait_for_its_turn_knows_what_it_is_within() {
     ring.parked.inside(1).await;
     let before = ben.metrics().memory_bytes;
     let circle = tokio::spawn(async move { called(&ann, &["ben", "ann"]).await });
-    // What waits is charged.
-    let waits = async {
-        while ben.metrics().memory_bytes == before {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waits).await.expect("nobody waits for ben");
+    somebody_waits(&ben, before).await;
     ring.parked.let_go(1);
     assert_eq!(busy.await.unwrap().unwrap(), json!(1));
     assert!(refused(&circle.await.unwrap()));
@@ -149,12 +153,7 @@ async fn two_apps_that_would_wait_for_each_other_do_not() {
     });
     let before = ben.metrics().memory_bytes;
     let anns = tokio::spawn(async move { called(&ann, &["ben"]).await });
-    let waits = async {
-        while ben.metrics().memory_bytes == before {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waits).await.expect("nobody waits for ben");
+    somebody_waits(&ben, before).await;
     ring.go.notify_one();
     assert!(refused(&bens.await.unwrap()), "ann waits for ben");
     assert_eq!(anns.await.unwrap(), Ok(1));

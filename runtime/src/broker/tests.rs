@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::desk::{Asked, Broker, Settings};
 use super::standing::{Standing, Term, Verdict};
 use super::{Declared, Permissions, Subject};
+use crate::data::shaky::Shaky;
 use crate::data::{
     AppRelease, AuditOutcome, Data, Decider, Installed, Namespace, StoredDecision, StoredGrant,
 };
@@ -364,45 +365,20 @@ async fn an_answer_to_a_release_that_was_replaced_lasts_as_long_as_it_says() {
     assert!(matches!(outcomes[1], (AuditOutcome::AllowedUntil { .. }, Decider::Prompt)));
 }
 
-/// A disk that stops working when it is told to.
-#[derive(Debug, Default, Clone)]
-struct Disk {
-    inner: Arc<redb::backends::InMemoryBackend>,
-    broken: Arc<AtomicBool>,
-}
-
-impl Disk {
-    fn check(&self) -> std::io::Result<()> {
-        if self.broken.load(Ordering::SeqCst) { Err(std::io::Error::other("broken")) } else { Ok(()) }
-    }
-}
-
-impl redb::StorageBackend for Disk {
-    fn len(&self) -> std::io::Result<u64> {
-        self.inner.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.inner.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.check().and_then(|()| self.inner.set_len(len))
-    }
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.check().and_then(|()| self.inner.sync_data())
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.check().and_then(|()| self.inner.write(offset, data))
-    }
+/// A desk with one app, and what stops its disk from being written to.
+fn on_shaky_disk() -> (Desk, Installed, Arc<AtomicBool>) {
+    let disk = Shaky::default();
+    let broken = disk.broken.clone();
+    let desk = desk(|folder| Data::on(disk, folder).unwrap());
+    let app = release(1, 1);
+    install(&desk, &app);
+    (desk, app, broken)
 }
 
 #[tokio::test]
 async fn an_allow_that_cannot_be_recorded_is_none() {
     for decision in [Decision::AllowOnce, Decision::AllowAlways, Decision::Block] {
-        let disk = Disk::default();
-        let broken = disk.broken.clone();
-        let desk = desk(|folder| Data::on(disk, folder).unwrap());
-        let app = release(1, 1);
-        install(&desk, &app);
+        let (desk, app, broken) = on_shaky_disk();
         let running = run(&desk, &app, &Policy::default());
         broken.store(true, Ordering::SeqCst);
         desk.ask(&running, 0, Some(decision)).await;
@@ -419,11 +395,7 @@ async fn an_allow_that_cannot_be_recorded_is_none() {
 
 #[tokio::test]
 async fn what_could_not_be_recorded_can_be_once_the_disk_is_well_again() {
-    let disk = Disk::default();
-    let broken = disk.broken.clone();
-    let desk = desk(|folder| Data::on(disk, folder).unwrap());
-    let app = release(1, 1);
-    install(&desk, &app);
+    let (desk, app, broken) = on_shaky_disk();
     desk.broker.grant("ann", APP, "cart.read").unwrap();
     let running = run(&desk, &app, &Policy::default());
     broken.store(true, Ordering::SeqCst);
@@ -451,11 +423,7 @@ async fn what_could_not_be_recorded_can_be_once_the_disk_is_well_again() {
 #[tokio::test]
 async fn a_launch_that_races_with_a_revocation_keeps_nothing_of_what_it_read() {
     for fails in [false, true] {
-        let disk = Disk::default();
-        let broken = disk.broken.clone();
-        let desk = desk(|folder| Data::on(disk, folder).unwrap());
-        let app = release(1, 1);
-        install(&desk, &app);
+        let (desk, app, broken) = on_shaky_disk();
         desk.broker.grant("ann", APP, "cart.read").unwrap();
         // A question that the revocation closes, after it has told everybody who is there.
         let asking = run(&desk, &app, &Policy::default());

@@ -208,43 +208,12 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use redb::TableDefinition;
-    use redb::backends::{FileBackend, InMemoryBackend};
+    use redb::backends::FileBackend;
 
+    use super::super::shaky::Shaky;
     use super::*;
 
     const TABLE: TableDefinition<'_, u64, u64> = TableDefinition::new("table");
-
-    /// Fails while it is told to: all, or writing only.
-    #[derive(Debug, Default, Clone)]
-    struct Shaky {
-        inner: Arc<InMemoryBackend>,
-        writes: Arc<AtomicBool>,
-        reads: Arc<AtomicBool>,
-    }
-
-    impl Shaky {
-        fn check(flag: &AtomicBool) -> io::Result<()> {
-            if flag.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-        }
-    }
-
-    impl StorageBackend for Shaky {
-        fn len(&self) -> io::Result<u64> {
-            self.inner.len()
-        }
-        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            Self::check(&self.reads).and_then(|()| self.inner.read(offset, out))
-        }
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            self.inner.set_len(len)
-        }
-        fn sync_data(&self) -> io::Result<()> {
-            Self::check(&self.writes).and_then(|()| self.inner.sync_data())
-        }
-        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            self.inner.write(offset, data)
-        }
-    }
 
     fn disk(shaky: &Shaky) -> (Disk, Arc<AtomicUsize>) {
         let (shaky, opened) = (shaky.clone(), Arc::new(AtomicUsize::new(0)));
@@ -271,14 +240,14 @@ mod tests {
         let shaky = Shaky::default();
         let (disk, opened) = disk(&shaky);
         put(&disk, 1).unwrap();
-        shaky.writes.store(true, Ordering::SeqCst);
+        shaky.broken.store(true, Ordering::SeqCst);
         for key in 2..100 {
             put(&disk, key).unwrap_err();
             // Where opening has to write, too, it fails until there is room again.
             let _ = has(&disk, 1);
         }
         assert!(opened.load(Ordering::SeqCst) <= 4, "opened {opened:?} times");
-        shaky.writes.store(false, Ordering::SeqCst);
+        shaky.broken.store(false, Ordering::SeqCst);
         let until = Instant::now() + Duration::from_secs(60);
         while put(&disk, 100).is_err() {
             assert!(Instant::now() < until, "it stays closed");
@@ -293,9 +262,9 @@ mod tests {
         let (disk, opened) = disk(&shaky);
         put(&disk, 1).unwrap();
         let reading = disk.begin_read().unwrap();
-        shaky.writes.store(true, Ordering::SeqCst);
+        shaky.broken.store(true, Ordering::SeqCst);
         put(&disk, 2).unwrap_err();
-        shaky.writes.store(false, Ordering::SeqCst);
+        shaky.broken.store(false, Ordering::SeqCst);
         put(&disk, 3).unwrap();
         assert_eq!(opened.load(Ordering::SeqCst), 2);
         drop(reading);
