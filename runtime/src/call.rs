@@ -1,10 +1,8 @@
 //! Calls into an app: one runs at a time, and the others wait for their turn.
 
-use std::collections::VecDeque;
-use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::runtime::Handle;
@@ -23,6 +21,7 @@ use crate::nesting::{self, Nested, Within};
 use crate::notify::Notification;
 use crate::rpc::{RpcError, code};
 use crate::session::Session;
+use crate::slot::Slot;
 use crate::stop::StopReason;
 use crate::turn::{Name, Turn};
 
@@ -41,7 +40,7 @@ pub(crate) struct Running {
 /// A running instance, shared by its handles.
 pub(crate) struct Shared {
     pub(crate) session: Arc<Session>,
-    queue: std::sync::Mutex<Queue>,
+    slot: Slot<Running, Waiter>,
     pub(crate) runtime: Handle,
     heavy: Arc<HeavyThreads>,
     /// Set when its figures were handed to its host, once, after its end.
@@ -50,31 +49,10 @@ pub(crate) struct Shared {
     pub(crate) turn: Mutex<()>,
 }
 
-/// The store of an instance, and who waits for it. One lock for both, since a short call pays for every one it takes.
-struct Queue {
-    place: Place,
-    waiting: VecDeque<Waiter>,
-}
-
 /// Who waits for the store, and whether they still want it.
 struct Waiter {
     turn: oneshot::Sender<Turn>,
     wanted: CancellationToken,
-}
-
-enum Place {
-    Idle(Running),
-    /// A call has it, which frees it if the instance ends meanwhile.
-    Busy,
-    /// The instance has ended.
-    Gone,
-}
-
-impl Queue {
-    /// Calls that run or wait.
-    fn in_flight(&self) -> usize {
-        self.waiting.len() + usize::from(matches!(self.place, Place::Busy))
-    }
 }
 
 /// The error in a box, since it is large, rare, and handed on several times.
@@ -135,10 +113,9 @@ impl Shared {
         runtime: Handle,
         heavy: Arc<HeavyThreads>,
     ) -> Arc<Self> {
-        let queue = Queue { place: Place::Idle(running), waiting: VecDeque::new() };
         let shared = Arc::new(Self {
             session,
-            queue: std::sync::Mutex::new(queue),
+            slot: Slot::new(running),
             runtime,
             heavy,
             kept: AtomicBool::new(false),
@@ -157,13 +134,11 @@ impl Shared {
         self.bury();
     }
 
-    /// Frees the store of an instance that has ended, if nobody is in it. Who is in it calls this when done.
+    /// Frees the store of an instance that has ended, if nobody is in it. Who is in it does that when done.
     fn bury(&self) {
-        let mut queue = self.queue();
-        if !matches!(queue.place, Place::Busy) {
-            let place = mem::replace(&mut queue.place, Place::Gone);
-            drop(queue);
-            drop(place);
+        if let Some(running) = self.slot.take() {
+            drop(running);
+            self.slot.lost();
             self.close();
         }
     }
@@ -186,7 +161,7 @@ impl Shared {
 
     /// True while no call runs or waits.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue().in_flight() == 0
+        self.slot.is_idle()
     }
 
     /// Calls the app's `handle`. Calls queue: one runs at a time.
@@ -274,63 +249,46 @@ impl Shared {
             self.session.metrics.hit(Limit::Message);
             return Err(RpcError::too_large("The message", bytes, limits.message_bytes).into());
         }
-        let limit = limits.calls_in_flight;
-        let mut queue = self.queue();
+        match self.slot.take() {
+            Some(running) => Ok(Entered::Now(Turn::new(self.clone(), running))),
+            None => self.wait(bytes, from_outside).map(Entered::Later),
+        }
+    }
+
+    #[cold]
+    fn wait(self: &Arc<Self>, bytes: usize, from_outside: bool) -> Result<Waiting, CallError> {
+        let session = &self.session;
+        if session.life.switch.reason().is_some() {
+            return Err(self.stopped());
+        }
+        // Aside: that it has no room is not why the call that runs might crash.
+        let held = session.ledger.hold_aside(bytes).ok_or_else(|| session.no_room("message"))?;
+        let (sender, turn) = oneshot::channel();
+        let wanted = CancellationToken::new();
+        let waiter = Waiter { turn: sender, wanted: wanted.clone() };
+        let limit = session.limits.calls_in_flight;
         // What the host itself has to say is not kept out by others' calls.
-        if from_outside && queue.in_flight() >= usize::try_from(limit).unwrap_or(usize::MAX) {
-            drop(queue);
-            self.session.metrics.hit(Limit::CallsInFlight);
+        let most = if from_outside { usize::try_from(limit).unwrap_or(usize::MAX) } else { usize::MAX };
+        if self.slot.wait(waiter, most).is_err() {
+            session.metrics.hit(Limit::CallsInFlight);
             let message = format!("{limit} calls are waiting for this app already.");
             return Err(RpcError::new(code::BUSY, message).with_limit(Limit::CallsInFlight).into());
         }
-        match mem::replace(&mut queue.place, Place::Busy) {
-            Place::Idle(running) => Ok(Entered::Now(Turn::new(self.clone(), running))),
-            Place::Busy => {
-                // Aside: that it has no room is not why the call that runs might crash.
-                let held = self.session.ledger.hold_aside(bytes);
-                let held = held.ok_or_else(|| self.session.no_room("message"))?;
-                let (sender, turn) = oneshot::channel();
-                let wanted = CancellationToken::new();
-                queue.waiting.push_back(Waiter { turn: sender, wanted: wanted.clone() });
-                Ok(Entered::Later(Waiting { shared: self.clone(), turn, wanted, _held: held }))
-            }
-            Place::Gone => {
-                queue.place = Place::Gone;
-                Err(self.stopped())
-            }
+        // It may have become free before that was seen; then it goes to the first who waits.
+        if let Some(running) = self.slot.take() {
+            self.leave(Some(running), None);
         }
+        Ok(Waiting { shared: self.clone(), turn, wanted, _held: held })
     }
 
     /// Gives the store to the next who waits, or keeps it for one who comes. Without it, nobody is let in any more.
     /// `inside` is the method that was interrupted.
     #[inline]
-    pub(crate) fn leave(self: &Arc<Self>, running: Option<Running>, inside: Option<Name>) {
-        let mut queue = self.queue();
-        match (running, queue.waiting.pop_front()) {
-            (Some(running), None) => {
-                queue.place = Place::Idle(running);
-                drop(queue);
-            }
-            (Some(running), Some(next)) => {
-                drop(queue);
-                // Given to one who went away meanwhile, it is dropped, and so comes back here.
-                let _ = next.turn.send(Turn::new(self.clone(), running));
-            }
-            (None, next) => {
-                queue.place = Place::Gone;
-                let waiting = mem::take(&mut queue.waiting);
-                drop(queue);
-                drop((next, waiting));
-                // Nobody else tells that the instance has ended: a bridge that panicked took the call with it, or the
-                // host's runtime was shut down, which is no fault of the app's.
-                if self.session.life.switch.reason().is_none() {
-                    let method = String::from_utf8_lossy(&inside.unwrap_or_default()).into_owned();
-                    self.session.life.stop(match std::thread::panicking() {
-                        true => StopReason::Crashed { method, trap: HOST_FAILED.into() },
-                        false => StopReason::HostShutdown,
-                    });
-                }
-            }
+    pub(crate) fn leave(self: &Arc<Self>, running: Option<Box<Running>>, inside: Option<Name>) {
+        let Some(running) = running else { return self.lost(inside) };
+        if let Some((running, next)) = self.slot.put(running) {
+            // Given to one who went away meanwhile, it is dropped, and so comes back here.
+            let _ = next.turn.send(Turn::new(self.clone(), running));
         }
         // A kill that found the store taken, or given to a call that was waiting for it, left it to that call.
         if self.session.life.switch.reason().is_some() {
@@ -338,8 +296,20 @@ impl Shared {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The store is gone, and so is the instance.
+    #[cold]
+    fn lost(&self, inside: Option<Name>) {
+        drop(self.slot.lost());
+        // Nobody else tells that the instance has ended: a bridge that panicked took the call with it, or the host's
+        // runtime was shut down, which is no fault of the app's.
+        if self.session.life.switch.reason().is_none() {
+            let method = String::from_utf8_lossy(&inside.unwrap_or_default()).into_owned();
+            self.session.life.stop(match std::thread::panicking() {
+                true => StopReason::Crashed { method, trap: HOST_FAILED.into() },
+                false => StopReason::HostShutdown,
+            });
+        }
+        self.close();
     }
 }
 
@@ -375,7 +345,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.turn.close();
-        self.shared.queue().waiting.retain(|waiting| !waiting.turn.is_closed());
+        self.shared.slot.retain(|waiting| !waiting.turn.is_closed());
     }
 }
 
@@ -388,6 +358,6 @@ struct WaitingCaller<'s> {
 impl Drop for WaitingCaller<'_> {
     fn drop(&mut self) {
         self.wanted.cancel();
-        self.shared.queue().waiting.retain(|waiting| !waiting.wanted.is_cancelled());
+        self.shared.slot.retain(|waiting| !waiting.wanted.is_cancelled());
     }
 }

@@ -46,6 +46,7 @@ pub mod rpc;
 pub mod rules;
 mod session;
 mod settings;
+mod slot;
 mod snapshot;
 mod stop;
 mod supervisor;

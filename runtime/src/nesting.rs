@@ -4,8 +4,10 @@
 //! circle would wait for each other. So each call knows which ones it is within, on whatever thread it is polled. What a
 //! bridge spawns is within nothing: nobody has to wait for it.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use smallvec::SmallVec;
@@ -17,6 +19,11 @@ use crate::rpc::{RpcError, code};
 
 tokio::task_local! {
     static WITHIN: Within;
+}
+
+thread_local! {
+    /// Whether there is a [`WITHIN`]. Every call asks, and is short enough for a look at that to show.
+    static NESTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Who waits for what is called now, outermost first.
@@ -35,7 +42,32 @@ pub(crate) enum Waits {
 impl Within {
     /// Runs `work` as a part of this.
     pub(crate) fn scope<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
-        WITHIN.scope(self, work)
+        let work = WITHIN.scope(self, work);
+        async move {
+            let mut work = pin!(work);
+            poll_fn(|cx| {
+                let _nested = Marked::begin();
+                work.as_mut().poll(cx)
+            })
+            .await
+        }
+    }
+}
+
+/// [`NESTED`] is set as long as this lives.
+struct Marked {
+    before: bool,
+}
+
+impl Marked {
+    fn begin() -> Self {
+        Self { before: NESTED.replace(true) }
+    }
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        NESTED.set(self.before);
     }
 }
 
@@ -114,7 +146,7 @@ impl Drop for WaitsFor {
 /// Whether anybody waits for what goes on here. Nearly always nobody does, and then a call needs to know no more.
 #[inline]
 pub(crate) fn is_nested() -> bool {
-    WITHIN.try_with(|_| ()).is_ok()
+    NESTED.get()
 }
 
 /// Refuses a call that would wait for itself, and one that is nested more deeply than

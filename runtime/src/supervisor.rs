@@ -76,6 +76,7 @@ impl KillSwitch {
         self.resumed.notify_waiters();
     }
 
+    #[inline]
     pub(crate) fn is_suspended(&self) -> bool {
         self.suspended.load(Ordering::Acquire)
     }
@@ -140,7 +141,7 @@ pub(crate) fn supervise<'a, T>(
     meter: &'a Meter,
     wall: Duration,
 ) -> impl Future<Output = Ended<T>> {
-    Supervised { call, switch, meter, wall, timer: None, throttle: None, held_since: None }
+    Supervised { call, switch, meter, wall, late: None }
 }
 
 struct Supervised<'a, F> {
@@ -148,18 +149,44 @@ struct Supervised<'a, F> {
     switch: &'a KillSwitch,
     meter: &'a Meter,
     wall: Duration,
-    /// Made when the call first has to wait: most calls never do, and a timer costs more than they take.
+    late: Option<Box<Late>>,
+}
+
+/// What a call needs that is not done when it is first polled. Most are, and have neither to make nor to move it.
+#[derive(Default)]
+struct Late {
+    /// Made when the call first has to wait: a timer costs more than most calls take.
     timer: Option<Pin<Box<Sleep>>>,
     throttle: Option<Pin<Box<Sleep>>>,
     held_since: Option<Instant>,
 }
 
+impl Late {
+    /// The guest runs: the time while it was held still does not count.
+    fn release(&mut self) {
+        let Some(since) = self.held_since.take() else { return };
+        if let Some(timer) = &mut self.timer {
+            let deadline = timer.deadline() + since.elapsed();
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
 impl<F: Future> Supervised<'_, F> {
+    fn late(&mut self) -> &mut Late {
+        self.late.get_or_insert_default()
+    }
+
+    fn is_held(&self) -> bool {
+        self.late.as_ref().is_some_and(|late| late.held_since.is_some())
+    }
+
     /// True once the call has used up its time, waiting included; but not for a person, who is no fault of the app's.
     fn out_of_time(&mut self, cx: &mut Context<'_>) -> bool {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.wall)));
+        let (meter, wall) = (self.meter, self.wall);
+        let timer = self.late().timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(wall)));
         while timer.as_mut().poll(cx).is_ready() {
-            let asked = self.meter.take_asked();
+            let asked = meter.take_asked();
             if asked.is_zero() {
                 return true;
             }
@@ -168,26 +195,23 @@ impl<F: Future> Supervised<'_, F> {
         false
     }
 
-    /// The time while a guest was held still does not count.
-    fn give_back(&mut self, held: Duration) {
-        if let Some(timer) = &mut self.timer {
-            let deadline = timer.deadline() + held;
-            timer.as_mut().reset(deadline);
-        }
+    /// True while the app has to wait for CPU time of its own.
+    #[inline]
+    fn throttled(&mut self, cx: &mut Context<'_>) -> bool {
+        let waits = self.late.as_ref().is_some_and(|late| late.throttle.is_some());
+        let debt = if waits { None } else { self.meter.debt() };
+        (waits || debt.is_some()) && self.wait_for_time(debt, cx)
     }
 
-    /// True while the app has to wait for CPU time of its own.
-    fn throttled(&mut self, cx: &mut Context<'_>) -> bool {
-        let throttle = match &mut self.throttle {
-            Some(throttle) => throttle,
-            None => {
-                let Some(wait) = self.meter.debt() else { return false };
-                self.throttle.insert(Box::pin(tokio::time::sleep(wait)))
-            }
-        };
-        let waiting = throttle.as_mut().poll(cx).is_pending();
+    #[cold]
+    fn wait_for_time(&mut self, debt: Option<Duration>, cx: &mut Context<'_>) -> bool {
+        let throttle = &mut self.late().throttle;
+        if let Some(debt) = debt {
+            *throttle = Some(Box::pin(tokio::time::sleep(debt)));
+        }
+        let waiting = throttle.as_mut().is_some_and(|wait| wait.as_mut().poll(cx).is_pending());
         if !waiting {
-            self.throttle = None;
+            *throttle = None;
         }
         waiting
     }
@@ -202,10 +226,10 @@ impl<F: Future> Future for Supervised<'_, F> {
             return Poll::Ready(Ended::Killed);
         }
         if this.switch.is_suspended() {
-            this.held_since.get_or_insert_with(Instant::now);
+            this.late().held_since.get_or_insert_with(Instant::now);
         } else {
-            if let Some(since) = this.held_since.take() {
-                this.give_back(since.elapsed());
+            if let Some(late) = &mut this.late {
+                late.release();
             }
             if !this.throttled(cx) {
                 this.switch.ticker.keep_awake();
@@ -226,7 +250,7 @@ impl<F: Future> Future for Supervised<'_, F> {
         if this.switch.reason().is_some() {
             return Poll::Ready(Ended::Killed);
         }
-        if this.held_since.is_some() != this.switch.is_suspended() {
+        if this.is_held() != this.switch.is_suspended() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending

@@ -3,7 +3,6 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use smallvec::SmallVec;
 use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, Span, debug_span};
@@ -27,7 +26,7 @@ pub(crate) type Name = SmallVec<[u8; 32]>;
 /// A call's turn in the store; dropped, it is the next one's.
 pub(crate) struct Turn {
     shared: Arc<Shared>,
-    running: Option<Running>,
+    running: Option<Box<Running>>,
     /// The method of the call that the guest is in the middle of. A guest that was interrupted anywhere, by whatever
     /// dropped the call, is never entered again.
     inside: Option<Name>,
@@ -35,7 +34,7 @@ pub(crate) struct Turn {
 
 impl Turn {
     #[inline]
-    pub(crate) fn new(shared: Arc<Shared>, running: Running) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, running: Box<Running>) -> Self {
         Self { shared, running: Some(running), inside: None }
     }
 
@@ -76,8 +75,9 @@ impl Turn {
             running.store.set_epoch_deadline(1);
             turn.inside = Some(name);
             let ended = {
-                let call = running.handle.call_async(&mut running.store, (told, params)).map(small);
-                let call = pin!(call);
+                let running = &mut **running;
+                let call = running.handle.call_async(&mut running.store, (told, params));
+                let call = pin!(async move { small(call.await) });
                 supervise(call, switch, &session.meter, session.limits.wall_per_call).await
             };
             drop(hold);

@@ -60,6 +60,9 @@ async fn a_transaction_is_refused_by_type_by_condition_and_by_quota() {
     }
     let bomb: Vec<_> = (0..257).map(|_| set("a", json!(1))).collect();
     assert_eq!(refusal(&app, "0storage.transaction", json!({ "ops": bomb })).await.code, code::TOO_LARGE);
+    let half = json!("x".repeat(140 * 1024));
+    let much = transaction(json!([set("a", half.clone()), set("c", half)]), json!([]));
+    assert_eq!(refusal(&app, "0storage.transaction", much).await.code, code::TOO_LARGE);
     let long = transaction(json!([]), json!([{ "key": "b", "equals": "x".repeat(256 * 1024) }]));
     assert_eq!(
         refusal(&app, "0storage.transaction", long).await.code,

@@ -23,7 +23,8 @@ struct Ring {
     _host: TestHost,
     apps: Arc<Mutex<HashMap<String, Instance>>>,
     parked: Parked,
-    /// Lets one call of `ask.held` go on.
+    /// Tells that a call of `ask.held` has come, and lets one go on.
+    held: Arc<Notify>,
     go: Arc<Notify>,
     later: mpsc::UnboundedReceiver<Result<u32, RpcError>>,
 }
@@ -44,17 +45,18 @@ impl Ring {
         let parked = Parked::default();
         let (sender, later) = mpsc::unbounded_channel();
         let (rings, laters, helds) = (apps.clone(), apps.clone(), apps.clone());
-        let go = Arc::new(Notify::new());
-        let held = go.clone();
+        let (held, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (came, goes) = (held.clone(), go.clone());
         let ask = Bridge::new("host.ask")
             .method("ask.ring", move |_: Caller, users: Vec<String>| {
                 let apps = rings.clone();
                 async move { ring(&apps, &users).await }
             })
             .method("ask.held", move |_: Caller, users: Vec<String>| {
-                let (apps, held) = (helds.clone(), held.clone());
+                let (apps, came, goes) = (helds.clone(), came.clone(), goes.clone());
                 async move {
-                    held.notified().await;
+                    came.notify_one();
+                    goes.notified().await;
                     ring(&apps, &users).await
                 }
             })
@@ -73,7 +75,7 @@ impl Ring {
             let app = host.launch(APP, user).await.unwrap();
             apps.lock().unwrap().insert((*user).to_owned(), app);
         }
-        Self { _host: host, apps, parked, go, later }
+        Self { _host: host, apps, parked, held, go, later }
     }
 
     fn app(&self, user: &str) -> Instance {
@@ -151,6 +153,7 @@ async fn two_apps_that_would_wait_for_each_other_do_not() {
         let ben = ben.clone();
         async move { ben.call::<u32>("0ask.held", &["ann"]).await.map_err(|error| error.into_rpc()) }
     });
+    ring.held.notified().await;
     let before = ben.metrics().memory_bytes;
     let anns = tokio::spawn(async move { called(&ann, &["ben"]).await });
     somebody_waits(&ben, before).await;

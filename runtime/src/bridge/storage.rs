@@ -17,6 +17,9 @@ use crate::rpc::{RpcError, code};
 const KEY: usize = 256;
 /// The longest value, in bytes of JSON text.
 const VALUE: usize = 256 * 1024;
+/// The most that one transaction writes, in bytes. Who writes waits for the one who is at it: a transaction lasts no longer
+/// than the longest value does.
+const TRANSACTION: usize = KEY + VALUE;
 /// The most keys one `storage.list` gives.
 const PAGE: usize = 1000;
 /// The most steps, and the most conditions, of one transaction.
@@ -196,7 +199,11 @@ fn refused(refusal: StoreRefusal) -> RpcError {
 
 /// Changes the namespace, then tells its other instances.
 async fn change(caller: &Caller, conditions: Vec<Condition>, ops: Vec<Op>) -> Result<usize, RpcError> {
-    caller.session.write(ops.iter().map(|op| op.bytes() + WRITE).sum())?;
+    let bytes = ops.iter().map(Op::bytes).sum();
+    if bytes > TRANSACTION {
+        return Err(RpcError::too_large("The transaction", bytes, TRANSACTION));
+    }
+    caller.session.write(bytes + ops.len() * WRITE)?;
     on_disk(caller, move |c| {
         let session = &c.session;
         let running = || session.life.switch.reason().is_none();

@@ -212,8 +212,8 @@ async fn once(app: &Player, attack: Attack, calls: &[Sample]) {
             tokio::join!(ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask());
         }
         Attack::Writes => {
-            // A megabyte in all is what the app may store.
-            let value = "x".repeat(200 << 10);
+            // As much as a transaction may write; a megabyte in all is what the app may store.
+            let value = "x".repeat(64_000);
             let steps: Vec<Value> =
                 (0..4).map(|n| json!({ "set": { "key": format!("bulk-{n}"), "value": value } })).collect();
             if let Some(method) = app.import("storage.transaction") {
