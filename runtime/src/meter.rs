@@ -17,6 +17,10 @@ use crate::ticker::TICK;
 /// An app may save up this many seconds' worth of its CPU time per second: starting up is allowed to take more.
 pub(crate) const BURST: u32 = 4;
 
+/// An app that has used this part of a second's worth more than it earned computes where it is in nobody's way, however
+/// short each of its calls is.
+const LITTLE: u32 = 5;
+
 /// Bits behind the point of [`Meter::share`].
 const SHARE_BITS: u32 = 32;
 
@@ -39,7 +43,7 @@ pub(crate) struct Meter {
     /// Where times count from.
     origin: Origin,
     per_second: Duration,
-    /// The least that an app has saved which is not about to run out, and the most that it may save, in nanoseconds.
+    /// The least that an app has saved which has used little of late, and the most that it may save, in nanoseconds.
     low: i64,
     full: i64,
     /// `per_second` as a part of real time, as a fixed-point number: dividing takes longer than all else here.
@@ -92,7 +96,7 @@ impl Meter {
         Arc::new(Self {
             origin: Origin::now(),
             per_second,
-            low: signed(nanos(per_second)),
+            low: signed(nanos(per_second * BURST - per_second / LITTLE)),
             full: signed(nanos(per_second * BURST)),
             share: u64::try_from((per_second.as_nanos() << SHARE_BITS) / 1_000_000_000).unwrap_or(u64::MAX),
             per_call,
@@ -112,8 +116,8 @@ impl Meter {
         })
     }
 
-    /// A new call begins with its whole budget. An app that has used up most of what it saved is not given another
-    /// tick of the host's own threads.
+    /// A new call begins with its whole budget. An app that has used much of late is not given another tick of the host's
+    /// own threads.
     #[inline]
     pub(crate) fn start_call(&self) {
         let low = self.is_low();
@@ -124,7 +128,7 @@ impl Meter {
         self.heavy.store(low, Ordering::Relaxed);
     }
 
-    /// True for an app that has used up most of what it saved.
+    /// True for an app that has used more than it earns for a while.
     #[inline]
     pub(crate) fn is_low(&self) -> bool {
         self.balance.load(Ordering::Relaxed) < self.low
@@ -332,7 +336,9 @@ mod tests {
         meter.earn(meter.now());
         assert_eq!(meter.balance.load(Ordering::Relaxed), 2_000_000_000);
         assert!(!meter.is_low());
-        meter.balance.store(499_999_999, Ordering::Relaxed);
+        meter.balance.store(1_900_000_000, Ordering::Relaxed);
+        assert!(!meter.is_low());
+        meter.balance.store(1_899_999_999, Ordering::Relaxed);
         assert!(meter.is_low());
     }
 }
