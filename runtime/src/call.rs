@@ -1,8 +1,8 @@
 //! Calls into an app: one runs at a time, and the others wait for their turn.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::runtime::Handle;
