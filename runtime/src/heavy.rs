@@ -115,7 +115,7 @@ impl<T: Send + 'static> Future for Unstoppable<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let Place::Here(work) = &mut this.work
-            && !this.meter.is_low()
+            && !this.meter.is_busy()
             && let Poll::Ready(done) = work.as_mut().poll(cx)
         {
             this.work = Place::Gone;
@@ -142,7 +142,7 @@ impl<T: Send + 'static> Task<T> {
     }
 
     fn move_if_heavy(&mut self) {
-        if (self.meter.is_heavy() || self.meter.is_low())
+        if (self.meter.is_heavy() || self.meter.is_busy())
             && let Some(threads) = self.heavy.handle()
             && let Some(work) = self.work.take()
         {

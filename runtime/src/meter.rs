@@ -17,8 +17,9 @@ use crate::ticker::TICK;
 /// An app may save up this many seconds' worth of its CPU time per second: starting up is allowed to take more.
 pub(crate) const BURST: u32 = 4;
 
-/// An app that has used this part of a second's worth more than it earned computes where it is in nobody's way, however
-/// short each of its calls is.
+/// An app computes at its host's priority within this part of its CPU time, and for this part of a second's worth more. One
+/// that uses more for a while is busy, however short each of its calls is, and computes where it is in nobody's way.
+const LIGHT: i64 = 4;
 const LITTLE: u32 = 5;
 
 /// Bits behind the point of [`Meter::share`].
@@ -43,9 +44,10 @@ pub(crate) struct Meter {
     /// Where times count from.
     origin: Origin,
     per_second: Duration,
-    /// The least that an app has saved which has used little of late, and the most that it may save, in nanoseconds.
-    low: i64,
+    /// The most that an app may save, in nanoseconds.
     full: i64,
+    /// The same of what it may use at its host's priority.
+    light_full: i64,
     /// `per_second` as a part of real time, as a fixed-point number: dividing takes longer than all else here.
     share: u64,
     per_call: Duration,
@@ -62,6 +64,8 @@ pub(crate) struct Meter {
     /// Nanoseconds that the app may still use now; negative when it has to wait.
     balance: AtomicI64,
     balanced_at: AtomicU64,
+    /// Nanoseconds that it may still use at its host's priority; negative while it is busy.
+    light: AtomicI64,
     /// The call that runs has kept a thread for a whole tick.
     heavy: AtomicBool,
     /// Nanoseconds that the app had to wait for CPU time, and how often.
@@ -96,8 +100,8 @@ impl Meter {
         Arc::new(Self {
             origin: Origin::now(),
             per_second,
-            low: signed(nanos(per_second * BURST - per_second / LITTLE)),
             full: signed(nanos(per_second * BURST)),
+            light_full: signed(nanos(per_second / LITTLE)),
             share: u64::try_from((per_second.as_nanos() << SHARE_BITS) / 1_000_000_000).unwrap_or(u64::MAX),
             per_call,
             called_at: AtomicU64::new(0),
@@ -107,6 +111,7 @@ impl Meter {
             ended_at: AtomicU64::new(0),
             balance: AtomicI64::new(signed(nanos(per_second * BURST))),
             balanced_at: AtomicU64::new(0),
+            light: AtomicI64::new(signed(nanos(per_second / LITTLE))),
             heavy: AtomicBool::new(false),
             throttled: AtomicU64::new(0),
             throttles: AtomicU64::new(0),
@@ -116,22 +121,21 @@ impl Meter {
         })
     }
 
-    /// A new call begins with its whole budget. An app that has used much of late is not given another tick of the host's
-    /// own threads.
+    /// A new call begins with its whole budget. A busy app is not given another tick of the host's own threads.
     #[inline]
     pub(crate) fn start_call(&self) {
-        let low = self.is_low();
+        let busy = self.is_busy();
         // Who may have to wait before the first poll waits on the call's time; others begin with that poll.
-        self.called_at.store(if low { self.now() } else { 0 }, Ordering::Relaxed);
+        self.called_at.store(if busy { self.now() } else { 0 }, Ordering::Relaxed);
         self.used.store(0, Ordering::Relaxed);
         self.asked.store(0, Ordering::Relaxed);
-        self.heavy.store(low, Ordering::Relaxed);
+        self.heavy.store(busy, Ordering::Relaxed);
     }
 
-    /// True for an app that has used more than it earns for a while.
+    /// True for an app that has used more than a part of its CPU time for a while.
     #[inline]
-    pub(crate) fn is_low(&self) -> bool {
-        self.balance.load(Ordering::Relaxed) < self.low
+    pub(crate) fn is_busy(&self) -> bool {
+        self.light.load(Ordering::Relaxed) < 0
     }
 
     #[inline]
@@ -158,6 +162,8 @@ impl Meter {
         self.earn(now);
         let balance = self.balance.load(Ordering::Relaxed).saturating_sub(signed(slice));
         self.balance.store(balance, Ordering::Relaxed);
+        let light = self.light.load(Ordering::Relaxed).saturating_sub(signed(slice));
+        self.light.store(light.max(-self.light_full), Ordering::Relaxed);
         if slice >= nanos(TICK) / 2 {
             self.heavy.store(true, Ordering::Relaxed);
         }
@@ -199,6 +205,8 @@ impl Meter {
             i64::try_from((u128::from(since) * u128::from(self.share)) >> SHARE_BITS).unwrap_or(i64::MAX);
         let balance = self.balance.load(Ordering::Relaxed).saturating_add(earned).min(self.full);
         self.balance.store(balance, Ordering::Relaxed);
+        let light = self.light.load(Ordering::Relaxed).saturating_add(earned / LIGHT).min(self.light_full);
+        self.light.store(light, Ordering::Relaxed);
     }
 
     /// CPU time of the finished polls of this call, in nanoseconds.
@@ -330,15 +338,30 @@ mod tests {
     }
 
     #[test]
+    fn who_calms_down_is_not_busy_any_more() {
+        let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
+        assert!(!meter.is_busy());
+        // As of polls that took twenty times what it may use at once.
+        meter.light.store(-100_000_000, Ordering::Relaxed);
+        meter.start_call();
+        assert!(meter.is_busy() && meter.is_heavy());
+        let later = |nanos: u64| {
+            meter.balanced_at.store(0, Ordering::Relaxed);
+            meter.earn(nanos);
+        };
+        later(700_000_000);
+        assert!(meter.is_busy());
+        later(200_000_000);
+        meter.start_call();
+        assert!(!meter.is_busy() && !meter.is_heavy());
+    }
+
+    #[test]
     fn savings_are_bounded() {
         let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
         meter.balanced_at.store(0, Ordering::Relaxed);
         meter.earn(meter.now());
         assert_eq!(meter.balance.load(Ordering::Relaxed), 2_000_000_000);
-        assert!(!meter.is_low());
-        meter.balance.store(1_900_000_000, Ordering::Relaxed);
-        assert!(!meter.is_low());
-        meter.balance.store(1_899_999_999, Ordering::Relaxed);
-        assert!(meter.is_low());
+        assert_eq!(meter.light.load(Ordering::Relaxed), 100_000_000);
     }
 }
