@@ -17,10 +17,12 @@ use crate::ticker::TICK;
 /// An app may save up this many seconds' worth of its CPU time per second: starting up is allowed to take more.
 pub(crate) const BURST: u32 = 4;
 
-/// An app computes at its host's priority within this part of its CPU time, and for this part of a second's worth more. One
-/// that uses more for a while is busy, however short each of its calls is, and computes where it is in nobody's way.
-const LIGHT: i64 = 4;
-const LITTLE: u32 = 5;
+/// The part of its CPU time that an app may use at its host's priority, as a divisor. One that uses more for a while is busy,
+/// however short each of its calls is, and computes where it is in nobody's way.
+const LIGHT_SHARE: i64 = 4;
+
+/// The part of a second's worth that it may save up of that, as a divisor.
+const LIGHT_BURST: u32 = 5;
 
 /// Bits behind the point of [`Meter::share`].
 const SHARE_BITS: u32 = 32;
@@ -101,7 +103,7 @@ impl Meter {
             origin: Origin::now(),
             per_second,
             full: signed(nanos(per_second * BURST)),
-            light_full: signed(nanos(per_second / LITTLE)),
+            light_full: signed(nanos(per_second / LIGHT_BURST)),
             share: u64::try_from((per_second.as_nanos() << SHARE_BITS) / 1_000_000_000).unwrap_or(u64::MAX),
             per_call,
             called_at: AtomicU64::new(0),
@@ -111,7 +113,7 @@ impl Meter {
             ended_at: AtomicU64::new(0),
             balance: AtomicI64::new(signed(nanos(per_second * BURST))),
             balanced_at: AtomicU64::new(0),
-            light: AtomicI64::new(signed(nanos(per_second / LITTLE))),
+            light: AtomicI64::new(signed(nanos(per_second / LIGHT_BURST))),
             heavy: AtomicBool::new(false),
             throttled: AtomicU64::new(0),
             throttles: AtomicU64::new(0),
@@ -205,7 +207,8 @@ impl Meter {
             i64::try_from((u128::from(since) * u128::from(self.share)) >> SHARE_BITS).unwrap_or(i64::MAX);
         let balance = self.balance.load(Ordering::Relaxed).saturating_add(earned).min(self.full);
         self.balance.store(balance, Ordering::Relaxed);
-        let light = self.light.load(Ordering::Relaxed).saturating_add(earned / LIGHT).min(self.light_full);
+        let light =
+            self.light.load(Ordering::Relaxed).saturating_add(earned / LIGHT_SHARE).min(self.light_full);
         self.light.store(light, Ordering::Relaxed);
     }
 
@@ -341,7 +344,7 @@ mod tests {
     fn who_calms_down_is_not_busy_any_more() {
         let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
         assert!(!meter.is_busy());
-        // As of polls that took twenty times what it may use at once.
+        // As busy as it is ever remembered to be.
         meter.light.store(-100_000_000, Ordering::Relaxed);
         meter.start_call();
         assert!(meter.is_busy() && meter.is_heavy());
