@@ -14,6 +14,7 @@
 /// | `crash` | executes `unreachable` |
 /// | `long` | answers with a string of 8 MiB |
 /// | `flood` | calls interface 0 with the parameters forever |
+/// | `list…` | does what each line of its parameters says as `"method":parameters`, 16 times each; answers what the last did |
 /// | `loop…` | calls method `…` of interface 0 with the parameters 1000 times, then answers with them |
 /// | other | error −32601 |
 pub fn component(interfaces: &[&str]) -> String {
@@ -124,7 +125,7 @@ fn write(interfaces: &[&str], lifecycle: &str) -> String {
     } else {
         r#"(loop $again
           (call $c0 (i32.const 1100) (i32.const 9) (local.get $p) (local.get $pl) (i32.const 16))
-          (call $reset)
+          (call $rewind (i32.const 4096))
           (br $again))"#
             .to_owned()
     };
@@ -148,7 +149,7 @@ fn write(interfaces: &[&str], lifecycle: &str) -> String {
   (core module $libc
     (memory (export "memory") 2)
     (global $top (mut i32) (i32.const 4096))
-    (func (export "reset") (global.set $top (i32.const 4096)))
+    (func (export "rewind") (param i32) (global.set $top (local.get 0)))
     (func (export "realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32) (result i32)
       (local $at i32)
       (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
@@ -161,7 +162,7 @@ fn write(interfaces: &[&str], lifecycle: &str) -> String {
   (core instance $mem (instantiate $libc)){lowered}
   (core module $code
     (import "libc" "memory" (memory 2))
-    (import "libc" "reset" (func $reset))
+    (import "libc" "rewind" (func $rewind (param i32)))
     {core_imports}
     (table $t 0 funcref)
     (data (i32.const 1024) "\22refused\22")
@@ -176,7 +177,7 @@ fn write(interfaces: &[&str], lifecycle: &str) -> String {
       (i32.const 16))
     (func $deep (param i64) (result i64)
       (i64.add (call $deep (i64.add (local.get 0) (i64.const 1))) (local.get 0)))
-    (func (export "handle") (param $m i32) (param $ml i32) (param $p i32) (param $pl i32) (result i32)
+    (func $handle (export "handle") (param $m i32) (param $ml i32) (param $p i32) (param $pl i32) (result i32)
       (local $first i32) (local $head i32) (local $n i32)
       (local.set $first (i32.load8_u (local.get $m))){dispatch}
       (if (i32.lt_u (local.get $ml) (i32.const 4)) (then (return (call $no))))
@@ -203,8 +204,34 @@ fn write(interfaces: &[&str], lifecycle: &str) -> String {
         (memory.fill (i32.const 65536) (i32.const 0x20) (i32.const 8388608))
         (return (call $ok (i32.const 65536) (i32.const 8388608)))))
       (if (i32.eq (local.get $head) (i32.const 0x6f6f6c66)) (then {flood})) ;; flood
+      (if (i32.eq (local.get $head) (i32.const 0x7473696c)) (then ;; list
+        (return (call $list (local.get $p) (i32.add (local.get $p) (local.get $pl))))))
       (if (i32.eq (local.get $head) (i32.const 0x706f6f6c)) (then {looped})) ;; loop{lifecycle}
       (call $no))
+    (func $list (param $at i32) (param $end i32) (result i32)
+      (local $n i32) (local $m i32) (local $ml i32) (local $p i32)
+      (loop $line ;; {{"method":parameters, and ,"method":parameters from the second on
+        (local.set $m (i32.add (local.get $at) (i32.const 2)))
+        (local.set $p (call $find (i32.const 34) (local.get $m)))
+        (local.set $ml (i32.sub (local.get $p) (local.get $m)))
+        (local.set $p (i32.add (local.get $p) (i32.const 2)))
+        (local.set $at (call $find (i32.const 10) (local.get $p)))
+        (local.set $n (i32.const 16))
+        (loop $again
+          (call $rewind (local.get $end))
+          (drop (call $handle (local.get $m) (local.get $ml)
+            (local.get $p) (i32.sub (local.get $at) (local.get $p))))
+          (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+          (br_if $again (local.get $n)))
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (br_if $line (i32.lt_u (i32.add (local.get $at) (i32.const 1)) (local.get $end))))
+      (i32.const 16))
+    (func $find (param $byte i32) (param $at i32) (result i32)
+      (block $found (loop $next
+        (br_if $found (i32.eq (i32.load8_u (local.get $at)) (local.get $byte)))
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (br $next)))
+      (local.get $at))
     (func $no (result i32)
       (i32.store8 (i32.const 16) (i32.const 1))
       (i32.store (i32.const 20) (i32.const -32601))
@@ -212,7 +239,7 @@ fn write(interfaces: &[&str], lifecycle: &str) -> String {
       (i32.store (i32.const 28) (i32.const 14))
       (i32.store8 (i32.const 32) (i32.const 0))
       (i32.const 16))
-    (func (export "done") (param i32) (call $reset)))
+    (func (export "done") (param i32) (call $rewind (i32.const 4096))))
   (core instance $main (instantiate $code
     (with "libc" (instance $mem))
     (with "host" (instance{given}))))

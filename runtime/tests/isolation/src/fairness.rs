@@ -1,11 +1,11 @@
 //! What an app is answered, and when, beside one that does its worst.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use miniapp_runtime::{CallError, Host, HostBuilder, StaticPermissions};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::party::{Player, Stage, cast};
@@ -49,14 +49,13 @@ impl Probe {
     }
 }
 
-/// As much as a transaction may write; a megabyte in all is what the app may store. Made once: what the kit computes for an
-/// attacker is nobody's CPU time, and would be felt for it.
-static BULK: LazyLock<Box<RawValue>> = LazyLock::new(|| {
+/// As much as a transaction may write; a megabyte in all is what the app may store.
+fn bulk() -> Sample {
     let value = "x".repeat(64_000);
     let step = |n: usize| json!({ "set": { "key": format!("bulk-{n}"), "value": value } });
     let steps: Vec<Value> = (0..4).map(step).collect();
-    to_raw_value(&json!({ "ops": steps })).unwrap_or_default()
-});
+    Sample::new("storage.transaction", json!({ "ops": steps }))
+}
 
 /// What shows that the disk is somebody else's just now.
 const STORE: &str = "storage.set";
@@ -77,11 +76,20 @@ pub(crate) async fn check<B: Fn(HostBuilder) -> HostBuilder>(kit: &Isolation<B>)
             works.push(sample);
         }
     }
+    // What the kit computes for an attacker is nobody's CPU time, and would be felt for it: the guest does all of it.
+    let rehearsal = stage.launch(1, mallory()).await?;
+    let lists = (rehearsal.list(&calls)?, rehearsal.list(&[bulk()])?);
+    drop(rehearsal);
     for attack in Attack::ALL {
         // Before and after: what else the machine does must not be taken for the attacker's doing.
         let probe = Probe::of(attack, &neighbour);
         let mut alone = probe.times(&neighbour, || true).await?;
-        let attacker = Attacker::begin(stage.clone(), attack, calls.clone());
+        let list = match attack {
+            Attack::Bridges => &lists.0,
+            Attack::Writes => &lists.1,
+            _ => &None,
+        };
+        let attacker = Attacker::begin(stage.clone(), attack, list.clone());
         let starved =
             |method: &str, why: String| Finding::Starved { method: method.to_owned(), beside: attack, why };
         // Until there were enough calls, and the attacker was held up or had its way a few times.
@@ -136,9 +144,9 @@ struct AtWork {
 const ROUNDS: u64 = 5;
 
 impl Attacker {
-    fn begin(stage: Arc<Stage>, attack: Attack, calls: Vec<Sample>) -> Self {
+    fn begin(stage: Arc<Stage>, attack: Attack, list: Option<Box<RawValue>>) -> Self {
         let at_work = Arc::new(AtWork::default());
-        let task = tokio::spawn(work(stage, attack, calls, at_work.clone()));
+        let task = tokio::spawn(work(stage, attack, list, at_work.clone()));
         Self { at_work, task }
     }
 
@@ -159,21 +167,21 @@ impl Attacker {
         self.at_work.done.store(true, Ordering::Relaxed);
         // It may be between two lives just now.
         while !self.task.is_finished() {
-            host.kill(party().app_id.as_str(), "the kit has seen enough");
+            host.kill(mallory().app_id.as_str(), "the kit has seen enough");
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
-fn party() -> crate::Party {
+fn mallory() -> crate::Party {
     let [_, app, _] = crate::party::APPS;
     crate::Party { app_id: app.to_owned(), user: "mallory".to_owned() }
 }
 
-async fn work(stage: Arc<Stage>, attack: Attack, calls: Vec<Sample>, at_work: Arc<AtWork>) {
+async fn work(stage: Arc<Stage>, attack: Attack, list: Option<Box<RawValue>>, at_work: Arc<AtWork>) {
     while !at_work.done.load(Ordering::Relaxed) {
         // A host without room for the next one says so; what ended the last one is what counts.
-        let Ok(app) = stage.launch(1, party()).await else {
+        let Ok(app) = stage.launch(1, mallory()).await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
@@ -187,7 +195,7 @@ async fn work(stage: Arc<Stage>, attack: Attack, calls: Vec<Sample>, at_work: Ar
             };
             at_work.rounds.fetch_add(1, Ordering::Relaxed);
             tokio::select! {
-                () = once(&app, attack, &calls) => {}
+                () = once(&app, attack, list.as_deref()) => {}
                 () = looking => {}
             }
             // Calls that are answered at once would otherwise keep this thread from the neighbour.
@@ -198,7 +206,7 @@ async fn work(stage: Arc<Stage>, attack: Attack, calls: Vec<Sample>, at_work: Ar
 }
 
 /// One round; an app that is stopped over it has ended after that.
-async fn once(app: &Player, attack: Attack, calls: &[Sample]) {
+async fn once(app: &Player, attack: Attack, list: Option<&RawValue>) {
     let call = async |method: &str, params: Value| {
         let _ = app.instance.call::<Value>(method, &params).await;
     };
@@ -206,9 +214,9 @@ async fn once(app: &Player, attack: Attack, calls: &[Sample]) {
         Attack::Spin => call("spin", json!({})).await,
         Attack::Grow => call("grow", json!({})).await,
         Attack::Flood => call("flood", json!({ "level": "debug", "message": "flood" })).await,
-        Attack::Bridges => {
-            for sample in calls {
-                let _ = app.make(sample, None).await;
+        Attack::Bridges | Attack::Writes => {
+            if let Some(list) = list {
+                let _ = app.instance.call_raw("list", list).await;
             }
         }
         Attack::Page => {
@@ -220,11 +228,6 @@ async fn once(app: &Player, attack: Attack, calls: &[Sample]) {
                 }
             };
             tokio::join!(ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask());
-        }
-        Attack::Writes => {
-            if let Some(method) = app.import("storage.transaction") {
-                let _ = app.instance.call_raw(&method, &BULK).await;
-            }
         }
         Attack::Kills => {
             // At work when it is killed, or there would be nothing to interrupt.

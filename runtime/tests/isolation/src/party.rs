@@ -8,6 +8,7 @@ use miniapp_runtime::rpc::RpcError;
 use miniapp_runtime::{Bridge, CallError, Compiler, Host, HostBuilder, Instance, PermissionProvider};
 use mpkg_manifest::permission::{self, VOCABULARY};
 use mpkg_package::{Root, SecretKey, Time, Trust, container, sign};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::report::Party;
@@ -203,6 +204,23 @@ impl Player {
                     .map_err(|error| CallError::BadAnswer { method: sample.method.clone(), error })
             }
         }
+    }
+
+    /// Parameters of the guest's `list`, by which it makes each of these calls a few times; none if it has
+    /// nothing to make them by.
+    pub(crate) fn list(&self, samples: &[Sample]) -> Result<Option<Box<RawValue>>, Error> {
+        let mut list = String::new();
+        for sample in samples {
+            if let Some(method) = self.import(&sample.method) {
+                let before = if list.is_empty() { '{' } else { ',' };
+                list += &format!("{before}\"{method}\":{}\n", self.fill(&sample.params, &self.name));
+            }
+        }
+        if list.is_empty() {
+            return Ok(None);
+        }
+        list.push('}');
+        RawValue::from_string(list).map(Some).map_err(|error| Error::Kit(error.to_string()))
     }
 
     /// The name under which the guest calls a method of one of its imports for its caller.
