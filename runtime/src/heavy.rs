@@ -13,6 +13,10 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::meter::Meter;
+#[cfg(target_os = "linux")]
+use crate::ticker::TICK;
+#[cfg(target_os = "linux")]
+use crate::unchecked::give_way;
 
 /// Lower than anything that somebody waits for, higher than what runs when nothing else does.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -34,6 +38,11 @@ impl HeavyThreads {
         });
         runtime.as_ref().map(Runtime::handle)
     }
+
+    /// The threads, if that is where a call belongs whose turn it is.
+    fn for_busy(&self, meter: &Meter) -> Option<&Handle> {
+        if meter.is_heavy() || meter.is_busy() { self.handle() } else { None }
+    }
 }
 
 impl Drop for HeavyThreads {
@@ -45,10 +54,22 @@ impl Drop for HeavyThreads {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// Of the calling thread alone. Refused by nobody but a sandbox; then the guest shares fairly.
+#[cfg(target_os = "linux")]
 pub(crate) fn lower_priority() {
-    // On Linux this is the calling thread's alone. Refused by nobody but a sandbox; then the guest shares fairly.
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+    let lowered = give_way(NICE, TICK).or_else(|_| Ok(rustix::process::setpriority_process(None, NICE)?));
+    told(lowered);
+}
+
+/// The same, of which an app's sandbox here allows only the niceness.
+#[cfg(target_os = "android")]
+pub(crate) fn lower_priority() {
+    told(rustix::process::setpriority_process(None, NICE).map_err(Into::into));
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn told(lowered: std::io::Result<()>) {
+    if let Err(error) = lowered {
         tracing::warn!(%error, "busy guests run at the priority of their host");
     }
 }
@@ -122,8 +143,10 @@ impl<T: Send + 'static> Future for Unstoppable<'_, T> {
             return Poll::Ready(Some(done));
         }
         if let Some(work) = this.work.take() {
-            let task = Task::new(work, this.meter.clone(), this.heavy.clone());
-            this.work = Place::There(this.runtime.spawn(task));
+            this.work = Place::There(match this.heavy.for_busy(this.meter) {
+                Some(threads) => threads.spawn(async move { Some(work.await) }),
+                None => this.runtime.spawn(Task::new(work, this.meter.clone(), this.heavy.clone())),
+            });
         }
         this.work.poll_there(cx)
     }
@@ -142,8 +165,9 @@ impl<T: Send + 'static> Task<T> {
     }
 
     fn move_if_heavy(&mut self) {
-        if (self.meter.is_heavy() || self.meter.is_busy())
-            && let Some(threads) = self.heavy.handle()
+        // Once it is there, its meter is that thread's to look at.
+        if matches!(self.work, Place::Here(_))
+            && let Some(threads) = self.heavy.for_busy(&self.meter)
             && let Some(work) = self.work.take()
         {
             self.work = Place::There(threads.spawn(async move { Some(work.await) }));
@@ -168,5 +192,21 @@ impl<T: Send + 'static> Future for Task<T> {
             }
         }
         this.work.poll_there(cx)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #[test]
+    fn a_thread_for_busy_guests_lets_others_go_first() {
+        let stat = std::thread::spawn(|| {
+            super::lower_priority();
+            std::fs::read_to_string("/proc/thread-self/stat").unwrap()
+        });
+        let stat = stat.join().unwrap();
+        // Fields by their numbers in proc_pid_stat(5); the name before these may hold anything.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let (nice, policy) = (fields[19 - 3], fields[41 - 3]);
+        assert_eq!((nice, policy), ("10", "3"), "niceness and SCHED_BATCH");
     }
 }

@@ -55,6 +55,7 @@ mod ticker;
 mod told;
 mod trap;
 mod turn;
+mod unchecked;
 pub mod updates;
 mod wasi;
 

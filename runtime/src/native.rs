@@ -1,12 +1,12 @@
 //! Compiled code: made from verified packages, kept in a private cache, loaded only when its seal is intact.
 //!
-//! This is the one module with `unsafe` code. The engine runs a deserialized image as it is, and accepts a bit-flipped
-//! one without complaint; so every file is sealed with a key that only this host has, and checked before it is loaded.
+//! The engine runs a deserialized image as it is; so every file is sealed with a key that only this host has, and checked
+//! before it is loaded.
 
 use std::collections::HashMap;
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use data_encoding::HEXLOWER;
@@ -15,14 +15,13 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::data::{Data, DataError, StagedFile};
-
-const SEAL: usize = blake3::OUT_LEN;
+use crate::unchecked::Sealer;
 
 /// Where compiled code comes from.
 #[derive(Debug)]
 pub(crate) struct NativeCache {
     folder: PathBuf,
-    key: [u8; 32],
+    sealer: Sealer,
     /// Engine version, settings and target, as 16 hex digits: code for another engine is another file.
     engine: String,
     /// Packages whose code is being made, each with how often, and whether it was forgotten meanwhile.
@@ -59,7 +58,7 @@ impl NativeCache {
         let engine = HEXLOWER.encode(hasher.0.finalize().as_bytes().get(..8).unwrap_or_default());
         Ok(Self {
             folder: data.folder().join("native"),
-            key,
+            sealer: Sealer::new(key, engine.clone()),
             engine,
             making: Mutex::default(),
             made: Notify::new(),
@@ -68,7 +67,11 @@ impl NativeCache {
 
     /// The code of the package with this digest, if it is here and intact.
     pub(crate) fn cached(&self, engine: &Engine, digest: &str) -> Option<Component> {
-        self.load_sealed(engine, &self.path(digest), digest)
+        let path = self.path(digest);
+        let loaded = self.sealer.load(engine, digest, &fs::read(&path).ok()?);
+        loaded
+            .map_err(|error| tracing::warn!(%error, path = %path.display(), "cached code is compiled again"))
+            .ok()
     }
 
     pub(crate) fn making(&self, digest: &str) -> Making<'_> {
@@ -97,7 +100,7 @@ impl NativeCache {
                 return false;
             }
         };
-        let seal = self.seal(digest, &image);
+        let seal = self.sealer.seal(digest, &image);
         let path = self.path(digest);
         let kept = StagedFile::write(&path, &[&seal, &image]).and_then(|staged| {
             // Held while it is put in its place, so that what is forgotten meanwhile is there to be removed.
@@ -142,32 +145,6 @@ impl NativeCache {
     fn path(&self, digest: &str) -> PathBuf {
         self.folder.join(format!("{digest}-{}.bin", self.engine))
     }
-
-    /// Binds the image to the package and the engine, so that one app's code cannot be passed off as another's.
-    fn seal(&self, digest: &str, image: &[u8]) -> [u8; SEAL] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        for part in [digest, &self.engine] {
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-        }
-        hasher.update(image);
-        *hasher.finalize().as_bytes()
-    }
-
-    #[allow(unsafe_code, clippy::disallowed_methods)]
-    fn load_sealed(&self, engine: &Engine, path: &Path, digest: &str) -> Option<Component> {
-        let file = fs::read(path).ok()?;
-        let (seal, image) = file.split_at_checked(SEAL)?;
-        // blake3's comparison takes the same time for every wrong seal.
-        let expected = blake3::Hash::from_bytes(self.seal(digest, image));
-        if expected != blake3::Hash::from_bytes(seal.try_into().ok()?) {
-            tracing::warn!(path = %path.display(), "cached code has a broken seal; compiling again");
-            return None;
-        }
-        // SAFETY: `image` is in our own memory, where nobody can change it after the check, and its seal proves that
-        // this host wrote it as the output of `Component::serialize` for this very engine configuration.
-        let loaded = unsafe { Component::deserialize(engine, image) };
-        loaded.map_err(|error| tracing::warn!(%error, "cached code was not accepted; compiling again")).ok()
-    }
 }
 
 /// Feeds what is hashed to BLAKE3: the standard library's hasher promises nothing from one release to the next.
@@ -186,7 +163,10 @@ impl Hasher for Fingerprint {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::unchecked::SEAL;
 
     const EMPTY: &[u8] = b"(component)";
 

@@ -1,0 +1,95 @@
+//! The one module with `unsafe` code: what the compiler cannot check, and no library does for us.
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// Bytes of a seal.
+pub(crate) const SEAL: usize = blake3::OUT_LEN;
+
+/// Seals compiled code with a key that only this host has. The engine runs a deserialized image as it is, and accepts a
+/// bit-flipped one without complaint.
+#[derive(Debug)]
+pub(crate) struct Sealer {
+    key: [u8; 32],
+    /// Engine version, settings and target.
+    engine: String,
+}
+
+/// Why sealed code was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SealError {
+    #[error("its seal is broken")]
+    Broken,
+    #[error("the engine did not accept it: {0:#}")]
+    Refused(wasmtime::Error),
+}
+
+impl Sealer {
+    /// `engine` is what an image can be loaded by.
+    pub(crate) fn new(key: [u8; 32], engine: String) -> Self {
+        Self { key, engine }
+    }
+
+    /// Binds the image to the package and the engine, so that one app's code cannot be passed off as another's.
+    pub(crate) fn seal(&self, digest: &str, image: &[u8]) -> [u8; SEAL] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        for part in [digest, &self.engine] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        hasher.update(image);
+        *hasher.finalize().as_bytes()
+    }
+
+    /// Loads an image that stands behind its seal.
+    #[allow(unsafe_code, clippy::disallowed_methods)]
+    pub(crate) fn load(&self, engine: &Engine, digest: &str, sealed: &[u8]) -> Result<Component, SealError> {
+        let (seal, image) = sealed.split_first_chunk::<SEAL>().ok_or(SealError::Broken)?;
+        // blake3's comparison takes the same time for every wrong seal.
+        if blake3::Hash::from_bytes(self.seal(digest, image)) != blake3::Hash::from_bytes(*seal) {
+            return Err(SealError::Broken);
+        }
+        // SAFETY: `image` is in our own memory, where nobody can change it after the check, and its seal proves that
+        // this host wrote it as the output of `Component::serialize` for this very engine configuration.
+        unsafe { Component::deserialize(engine, image) }.map_err(SealError::Refused)
+    }
+}
+
+/// Has the calling thread compute in nobody's way: with this niceness, never interrupting who runs when it is woken, and
+/// giving way at once to who is woken.
+///
+/// A low weight alone does neither. Linux lets a thread of any weight that has slept go before one that has run just now,
+/// and lets who runs finish the shortest slice of all first: milliseconds, by its tick. Who has asked for a longer slice
+/// than others gives way to them (since 6.12).
+///
+/// # Errors
+/// What the system says; a sandbox may not let a thread do this.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub(crate) fn give_way(nice: i32, slice: std::time::Duration) -> std::io::Result<()> {
+    /// `struct sched_attr` of sched_setattr(2), as it was first (`SCHED_ATTR_SIZE_VER0`).
+    #[repr(C)]
+    struct Attributes {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    }
+    let attributes = Attributes {
+        size: 48,
+        policy: libc::SCHED_BATCH.cast_unsigned(),
+        flags: 0,
+        nice,
+        priority: 0,
+        runtime: u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX),
+        deadline: 0,
+        period: 0,
+    };
+    // SAFETY: the call reads `size` bytes of `attributes`, which has as many and outlives it, and changes nothing but how
+    // the calling thread (0) is scheduled.
+    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
