@@ -16,8 +16,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Guest CPU time of a single call; waiting in host calls is not charged.
     pub cpu_per_call: Duration,
-    /// Guest CPU time in each second. An app that uses more is made to wait, not ended; it can save up four seconds'
-    /// worth.
+    /// CPU time in each second, of the guest and of what the host computes for it meanwhile. An app that uses more is made
+    /// to wait, not ended; it can save up four seconds' worth.
     pub cpu_per_second: Duration,
     /// Time of a single call in all.
     pub wall_per_call: Duration,

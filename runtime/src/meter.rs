@@ -22,7 +22,7 @@ pub(crate) const BURST: u32 = 4;
 const LIGHT_SHARE: i64 = 4;
 
 /// The part of a second's worth that it may save up of that, as a divisor.
-const LIGHT_BURST: u32 = 5;
+const LIGHT_BURST: u32 = 20;
 
 /// Bits behind the point of [`Meter::share`].
 const SHARE_BITS: u32 = 32;
@@ -46,10 +46,6 @@ pub(crate) struct Meter {
     /// Where times count from.
     origin: Origin,
     per_second: Duration,
-    /// The most that an app may save, in nanoseconds.
-    full: i64,
-    /// The same of what it may use at its host's priority.
-    light_full: i64,
     /// `per_second` as a part of real time, as a fixed-point number: dividing takes longer than all else here.
     share: u64,
     per_call: Duration,
@@ -63,11 +59,16 @@ pub(crate) struct Meter {
     cpu_at: AtomicU64,
     /// When the last poll ended.
     ended_at: AtomicU64,
-    /// Nanoseconds that the app may still use now; negative when it has to wait.
-    balance: AtomicI64,
+    /// What the app may still use now; negative when it has to wait.
+    balance: Account,
     balanced_at: AtomicU64,
-    /// Nanoseconds that it may still use at its host's priority; negative while it is busy.
-    light: AtomicI64,
+    /// What it may still use at its host's priority.
+    light: Account,
+    /// From when it has used that up until it has saved all of it again: who goes on and on would else be busy for as long
+    /// as it takes to earn the next call, and in its host's way during that.
+    busy: AtomicBool,
+    /// Nanoseconds that other threads have computed for the app, as far as nobody has counted them.
+    aside: AtomicU64,
     /// The call that runs has kept a thread for a whole tick.
     heavy: AtomicBool,
     /// Nanoseconds that the app had to wait for CPU time, and how often.
@@ -102,8 +103,6 @@ impl Meter {
         Arc::new(Self {
             origin: Origin::now(),
             per_second,
-            full: signed(nanos(per_second * BURST)),
-            light_full: signed(nanos(per_second / LIGHT_BURST)),
             share: u64::try_from((per_second.as_nanos() << SHARE_BITS) / 1_000_000_000).unwrap_or(u64::MAX),
             per_call,
             called_at: AtomicU64::new(0),
@@ -111,9 +110,11 @@ impl Meter {
             polled_at: AtomicU64::new(0),
             cpu_at: AtomicU64::new(0),
             ended_at: AtomicU64::new(0),
-            balance: AtomicI64::new(signed(nanos(per_second * BURST))),
+            balance: Account::full(per_second * BURST),
             balanced_at: AtomicU64::new(0),
-            light: AtomicI64::new(signed(nanos(per_second / LIGHT_BURST))),
+            light: Account::full(per_second / LIGHT_BURST),
+            busy: AtomicBool::new(false),
+            aside: AtomicU64::new(0),
             heavy: AtomicBool::new(false),
             throttled: AtomicU64::new(0),
             throttles: AtomicU64::new(0),
@@ -134,10 +135,22 @@ impl Meter {
         self.heavy.store(busy, Ordering::Relaxed);
     }
 
-    /// True for an app that has used more than a part of its CPU time for a while.
+    /// True for an app that has used more than a part of its CPU time for a while. To be asked by whose turn it is: the
+    /// time since it was last polled counts too.
     #[inline]
     pub(crate) fn is_busy(&self) -> bool {
-        self.light.load(Ordering::Relaxed) < 0
+        self.busy.load(Ordering::Relaxed) && self.is_still_busy()
+    }
+
+    #[cold]
+    fn is_still_busy(&self) -> bool {
+        self.earn(self.now());
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Charges the app for what another thread did for it.
+    pub(crate) fn charge_aside(&self, took: Duration) {
+        self.aside.fetch_add(nanos(took), Ordering::Relaxed);
     }
 
     #[inline]
@@ -162,10 +175,15 @@ impl Meter {
         add_alone(&self.used, slice);
         POLLED.set(POLLED.get().wrapping_add(slice));
         self.earn(now);
-        let balance = self.balance.load(Ordering::Relaxed).saturating_sub(signed(slice));
-        self.balance.store(balance, Ordering::Relaxed);
-        let light = self.light.load(Ordering::Relaxed).saturating_sub(signed(slice));
-        self.light.store(light.max(-self.light_full), Ordering::Relaxed);
+        let mut spent = signed(slice);
+        if self.aside.load(Ordering::Relaxed) != 0 {
+            spent = spent.saturating_add(signed(self.aside.swap(0, Ordering::Relaxed)));
+        }
+        self.balance.spend(spent, i64::MIN);
+        // Without a debt: how busy it was is not held against it for longer than it takes to save all of it.
+        if self.light.spend(spent, 0) < 0 {
+            self.busy.store(true, Ordering::Relaxed);
+        }
         if slice >= nanos(TICK) / 2 {
             self.heavy.store(true, Ordering::Relaxed);
         }
@@ -205,11 +223,10 @@ impl Meter {
         self.balanced_at.store(now, Ordering::Relaxed);
         let earned =
             i64::try_from((u128::from(since) * u128::from(self.share)) >> SHARE_BITS).unwrap_or(i64::MAX);
-        let balance = self.balance.load(Ordering::Relaxed).saturating_add(earned).min(self.full);
-        self.balance.store(balance, Ordering::Relaxed);
-        let light =
-            self.light.load(Ordering::Relaxed).saturating_add(earned / LIGHT_SHARE).min(self.light_full);
-        self.light.store(light, Ordering::Relaxed);
+        self.balance.earn(earned);
+        if self.light.earn(earned / LIGHT_SHARE) {
+            self.busy.store(false, Ordering::Relaxed);
+        }
     }
 
     /// CPU time of the finished polls of this call, in nanoseconds.
@@ -232,11 +249,11 @@ impl Meter {
     /// How long the app has to wait until it may run again; `None` if it need not.
     #[inline]
     pub(crate) fn debt(&self) -> Option<Duration> {
-        if self.balance.load(Ordering::Relaxed) >= 0 {
+        if self.balance.get() >= 0 {
             return None;
         }
         self.earn(self.now());
-        let balance = self.balance.load(Ordering::Relaxed);
+        let balance = self.balance.get();
         if balance >= 0 {
             return None;
         }
@@ -276,6 +293,41 @@ impl Meter {
     #[inline]
     fn now(&self) -> u64 {
         self.origin.nanos()
+    }
+}
+
+/// Nanoseconds that may still be used, kept by one thread at a time.
+struct Account {
+    saved: AtomicI64,
+    /// The most that is saved.
+    full: i64,
+}
+
+impl Account {
+    fn full(of: Duration) -> Self {
+        let full = signed(nanos(of));
+        Self { saved: AtomicI64::new(full), full }
+    }
+
+    #[inline]
+    fn get(&self) -> i64 {
+        self.saved.load(Ordering::Relaxed)
+    }
+
+    /// True if all that can be saved is.
+    #[inline]
+    fn earn(&self, nanos: i64) -> bool {
+        let saved = self.get().saturating_add(nanos);
+        self.saved.store(saved.min(self.full), Ordering::Relaxed);
+        saved >= self.full
+    }
+
+    /// What is left after that; what is kept of it is no less than `least`.
+    #[inline]
+    fn spend(&self, nanos: i64, least: i64) -> i64 {
+        let left = self.get().saturating_sub(nanos);
+        self.saved.store(left.max(least), Ordering::Relaxed);
+        left
     }
 }
 
@@ -329,42 +381,58 @@ mod tests {
     fn who_used_up_their_time_waits_for_as_long_as_it_takes_to_earn_and_no_longer() {
         let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
         assert_eq!(meter.debt(), None);
-        meter.balance.store(-50_000_000, Ordering::Relaxed);
+        meter.balance.saved.store(-50_000_000, Ordering::Relaxed);
         meter.balanced_at.store(meter.now(), Ordering::Relaxed);
         let wait = meter.debt().unwrap();
         assert!(wait > Duration::from_millis(50) && wait <= Duration::from_millis(100), "{wait:?}");
         assert_eq!((meter.throttled(), meter.throttles()), (wait, 1));
         // As if that time had passed: a debt that is looked at again and not paid would be waited for for ever.
         meter.balanced_at.store(0, Ordering::Relaxed);
-        meter.balance.store(-1, Ordering::Relaxed);
+        meter.balance.saved.store(-1, Ordering::Relaxed);
         assert_eq!(meter.debt(), None);
     }
 
+    /// As if the meter had not been looked at for so long.
+    fn later(meter: &Meter, nanos: u64) {
+        meter.balanced_at.store(meter.now(), Ordering::Relaxed);
+        meter.earn(meter.now() + nanos);
+    }
+
     #[test]
-    fn who_calms_down_is_not_busy_any_more() {
+    fn who_is_busy_is_so_until_it_has_calmed_down_for_a_while() {
         let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
         assert!(!meter.is_busy());
-        // As busy as it is ever remembered to be.
-        meter.light.store(-100_000_000, Ordering::Relaxed);
+        // What others do for an app makes it busy too; the more so, the longer it is remembered.
+        meter.begin();
+        meter.charge_aside(Duration::from_secs(1));
+        meter.end();
         meter.start_call();
         assert!(meter.is_busy() && meter.is_heavy());
-        let later = |nanos: u64| {
-            meter.balanced_at.store(0, Ordering::Relaxed);
-            meter.earn(nanos);
-        };
-        later(700_000_000);
+        assert!(meter.balance.get() < 1_000_000_000 + 1_000_000, "{}", meter.balance.get());
+        // A fourth of 500 ms a second, until there are 25 ms.
+        later(&meter, 150_000_000);
         assert!(meter.is_busy());
-        later(200_000_000);
+        later(&meter, 60_000_000);
         meter.start_call();
         assert!(!meter.is_busy() && !meter.is_heavy());
     }
 
     #[test]
+    fn who_is_not_called_calms_down_too() {
+        let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
+        meter.busy.store(true, Ordering::Relaxed);
+        meter.light.saved.store(24_999_999, Ordering::Relaxed);
+        let began = std::time::Instant::now();
+        while meter.is_busy() {
+            assert!(began.elapsed() < Duration::from_secs(10), "it is asked and never told");
+        }
+    }
+
+    #[test]
     fn savings_are_bounded() {
         let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
-        meter.balanced_at.store(0, Ordering::Relaxed);
-        meter.earn(meter.now());
-        assert_eq!(meter.balance.load(Ordering::Relaxed), 2_000_000_000);
-        assert_eq!(meter.light.load(Ordering::Relaxed), 100_000_000);
+        later(&meter, 1_000_000_000_000);
+        assert_eq!(meter.balance.get(), 2_000_000_000);
+        assert_eq!(meter.light.get(), 25_000_000);
     }
 }

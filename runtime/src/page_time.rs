@@ -35,7 +35,7 @@ impl PageTime {
         Self { per_second, account: Mutex::new(account) }
     }
 
-    fn charge(&self, took: Duration) {
+    pub(crate) fn charge(&self, took: Duration) {
         let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
         let paid = took.min(account.saved);
         account.saved -= paid;

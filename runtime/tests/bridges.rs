@@ -4,9 +4,11 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
+
 use common::{APP, Package, builder, call, host, host_with};
-use miniapp_runtime::rpc::code;
-use miniapp_runtime::{Limit, Limits, Notification, Policy, StaticPermissions};
+use miniapp_runtime::rpc::{RpcError, code};
+use miniapp_runtime::{Bridge, Limit, Limits, Notification, Policy, StaticPermissions};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -28,6 +30,55 @@ async fn clock_and_random() {
         assert_eq!(call(&app, "1random.bytes", params).await, Err(code::INVALID_PARAMS));
     }
     assert_eq!(call(&app, "0clock.now", json!({ "zone": "UTC" })).await, Err(code::INVALID_PARAMS));
+}
+
+/// Or an app would have its host compute on threads where nobody counts it.
+#[tokio::test]
+async fn what_the_host_computes_for_an_app_elsewhere_is_on_the_apps_account() {
+    let host = host_with(|b| b.permissions(StaticPermissions::allow_all()));
+    let limits = json!({ "cpu_ms_per_second": 1 });
+    let mpkg = json!({ "storage": { "quota_bytes": 1 << 20 }, "limits": limits });
+    let app = host.run(&Package { mpkg, ..Package::with(&["storage"]) }).await;
+    let transaction = |last: &str| {
+        let keys = (0..255).map(|n| format!("key {n}")).chain([last.to_owned()]);
+        let ops: Vec<Value> = keys.map(|key| json!({ "set": { "key": key, "value": 1 } })).collect();
+        json!({ "ops": ops })
+    };
+    // What it takes to read one, which the app waits for, is the same for both.
+    for _ in 0..8 {
+        let refused = call(&app, "0storage.transaction", transaction("")).await;
+        assert_eq!(refused, Err(code::INVALID_PARAMS));
+    }
+    assert!(app.metrics().throttled.is_zero(), "{:?}", app.metrics());
+    // A page has an account of its own.
+    let met = || app.metrics().limits_met.get(&Limit::CpuPerSecond).copied().unwrap_or(0);
+    let mut calls = 0..50;
+    while met() == 0 {
+        calls.next().expect("it is on the page's account");
+        app.dispatch("storage.transaction", &transaction("last").to_string()).await.unwrap();
+    }
+    assert!(app.metrics().throttled.is_zero(), "{:?}", app.metrics());
+    while app.metrics().throttled.is_zero() {
+        calls.next().expect("it is on the guest's account");
+        call(&app, "0storage.transaction", transaction("last")).await.unwrap();
+    }
+}
+
+/// What the isolation kit's attackers go by.
+#[tokio::test]
+async fn a_puppet_goes_through_a_list() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hearing = heard.clone();
+    let ear = Bridge::new("host.ear").immediate("ear.hear", move |_, word: Value| {
+        hearing.lock().unwrap().push(word);
+        Ok::<_, RpcError>(())
+    });
+    let host = host_with(|b| b.permissions(StaticPermissions::allow_all()).bridge(ear));
+    let app = host.run(&Package::with(&["host.ear"])).await;
+    let list = "{\"0ear.hear\":[\"one\"]\n,\"0ear.nothing\":{}\n,\"0ear.hear\":\"two\"\n}";
+    assert!(app.call_json("list", list).await.is_ok());
+    let times = |word: Value| heard.lock().unwrap().iter().filter(|heard| **heard == word).count();
+    assert_eq!((times(json!(["one"])), times(json!("two"))), (16, 16));
 }
 
 #[tokio::test]

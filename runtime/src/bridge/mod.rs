@@ -19,11 +19,14 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mpkg_manifest::permission;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::meter::thread_cpu_time;
+use crate::nesting;
 use crate::policy::Policy;
 use crate::rpc::RpcError;
 use crate::session::Session;
@@ -229,8 +232,8 @@ impl Caller {
 /// Pieces of one instance's work that may wait for the disk at a time.
 pub(crate) const BLOCKING: usize = 4;
 
-/// Does `work` where it may wait for the disk: a guest cannot be stopped while the host blocks on its thread. `None` if
-/// it panicked, or the runtime ends.
+/// Does `work` where it may wait for the disk: a guest cannot be stopped while the host blocks on its thread. What it
+/// computes is on the account of the guest or page that waits for it. `None` if it panicked, or the runtime ends.
 ///
 /// What has begun runs to its end, whoever has given up waiting for it, and so keeps its place until then: calls that
 /// are made and dropped do not fill the threads that all apps share.
@@ -240,9 +243,17 @@ async fn blocking<T: Send + 'static>(
 ) -> Option<T> {
     let place = caller.session.blocking.clone().acquire_owned().await.ok()?;
     let caller = caller.clone();
+    let is_guest = nesting::is_waiting(caller.instance());
     let done = tokio::task::spawn_blocking(move || {
         let _place = place;
-        work(&caller)
+        let began = thread_cpu_time();
+        let done = work(&caller);
+        if let (Some(began), Some(ended)) = (began, thread_cpu_time()) {
+            let took = Duration::from_nanos(ended.saturating_sub(began));
+            let Session { meter, page_time, .. } = &*caller.session;
+            if is_guest { meter.charge_aside(took) } else { page_time.charge(took) }
+        }
+        done
     });
     done.await.ok()
 }
