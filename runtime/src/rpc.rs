@@ -122,11 +122,19 @@ impl RpcError {
     pub(crate) fn bounded(mut self, limit: usize) -> Self {
         /// The most that is left of a message that is cut, in bytes.
         const CUT: usize = 1024;
+        /// What a byte may take written as JSON.
+        const WRITTEN: usize = 6;
+        /// What is written besides message and data.
+        const REST: usize = 64;
+        let limit = limit.min(LONGEST_ERROR);
+        // Most are short, and seen to be without being written.
+        if self.data.is_none() && REST + self.message.len() * WRITTEN <= limit {
+            return self;
+        }
         let bytes = serde_json::to_string(&self).map_or(usize::MAX, |text| text.len());
-        if bytes > limit.min(LONGEST_ERROR) {
+        if bytes > limit {
             self.data = None;
-            // Written as JSON, a character may take six times its length.
-            let most = CUT.min(limit / 12);
+            let most = CUT.min(limit / (2 * WRITTEN));
             if self.message.len() > most {
                 self.message.truncate(self.message.floor_char_boundary(most));
                 self.message.push('…');
