@@ -9,7 +9,8 @@ CARGO ?= cargo
 # Where cargo builds: CARGO_TARGET_DIR if it is set, else target/.
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 # What runs guests, and so runs on the interpreter too.
-RUNTIME_TESTS := $(patsubst %.rs,--test %,$(notdir $(wildcard runtime/tests/*.rs runtime/tests/isolation/tests/*.rs tests/tests/hostile*.rs)))
+RUNTIME_TESTS := $(patsubst %.rs,--test %,$(notdir $(wildcard runtime/tests/*.rs runtime/tests/isolation/tests/*.rs tests/tests/hostile*.rs))) \
+	$(patsubst runtime/tests/%/main.rs,--test %,$(wildcard runtime/tests/*/main.rs))
 export MPKG_TOOLCHAIN ?= $(TARGET)/guest-toolchain
 
 .PHONY: help demo test build tools toolchain bench corpora fuzz lint fmt
