@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +70,14 @@ pub enum Error {
     /// One value is larger than the bridge takes (-32004).
     TooLarge(String),
     /// Too many calls for now; later will do (-32005).
-    Busy(String),
+    Busy {
+        /// From when on it will do, if the host can tell.
+        retry_after: Option<Duration>,
+        /// The limit that was met, as the host names it, such as `rate`.
+        limit: Option<String>,
+        /// The host's words.
+        message: String,
+    },
     /// The call was cancelled (-32006).
     Cancelled(String),
     /// It took too long (-32007).
@@ -128,7 +136,7 @@ impl Error {
             Self::Unavailable(_) => -32002,
             Self::QuotaExceeded { .. } => -32003,
             Self::TooLarge(_) => -32004,
-            Self::Busy(_) => -32005,
+            Self::Busy { .. } => -32005,
             Self::Cancelled(_) => -32006,
             Self::TimedOut(_) => -32007,
             Self::Refused(_) => -32008,
@@ -149,10 +157,10 @@ impl Error {
             | Self::QuotaExceeded { message, .. }
             | Self::InvalidParams { message, .. }
             | Self::Conflict { message, .. }
+            | Self::Busy { message, .. }
             | Self::App { message, .. }
             | Self::Unavailable(message)
             | Self::TooLarge(message)
-            | Self::Busy(message)
             | Self::Cancelled(message)
             | Self::TimedOut(message)
             | Self::Refused(message)
@@ -189,6 +197,14 @@ struct KeyData {
     key: String,
 }
 
+#[derive(Default, Serialize, Deserialize)]
+struct BusyData {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct FieldData {
     field: String,
@@ -217,7 +233,10 @@ impl From<RpcError> for Error {
                 None => Self::Other(RpcError { code, message, data }),
             },
             -32004 => Self::TooLarge(message),
-            -32005 => Self::Busy(message),
+            -32005 => {
+                let BusyData { limit, retry_after_ms } = read(&data).unwrap_or_default();
+                Self::Busy { retry_after: retry_after_ms.map(Duration::from_millis), limit, message }
+            }
             -32006 => Self::Cancelled(message),
             -32007 => Self::TimedOut(message),
             -32008 => Self::Refused(message),
@@ -245,6 +264,12 @@ impl From<Error> for RpcError {
             Error::QuotaExceeded { used_bytes, quota_bytes, .. } => {
                 text(&QuotaData { used_bytes: *used_bytes, quota_bytes: *quota_bytes })
             }
+            Error::Busy { retry_after: None, limit: None, .. } => None,
+            Error::Busy { retry_after, limit, .. } => {
+                let retry_after_ms =
+                    retry_after.map(|after| after.as_millis().try_into().unwrap_or(u64::MAX));
+                text(&BusyData { limit: limit.clone(), retry_after_ms })
+            }
             Error::InvalidParams { field: Some(field), .. } => text(&FieldData { field: field.clone() }),
             Error::Conflict { key, .. } => text(&KeyData { key: key.clone() }),
             Error::App { data, .. } => data.clone(),
@@ -271,7 +296,12 @@ mod tests {
             Error::Unavailable(text()),
             Error::QuotaExceeded { used_bytes: 9, quota_bytes: 10, message: text() },
             Error::TooLarge(text()),
-            Error::Busy(text()),
+            Error::Busy { retry_after: None, limit: None, message: text() },
+            Error::Busy {
+                retry_after: Some(Duration::from_millis(20)),
+                limit: Some("rate".into()),
+                message: text(),
+            },
             Error::Cancelled(text()),
             Error::TimedOut(text()),
             Error::Refused(text()),
@@ -287,6 +317,14 @@ mod tests {
         for error in errors {
             assert_eq!(Error::from(RpcError::from(error.clone())), error);
         }
+    }
+
+    #[test]
+    fn who_is_too_fast_learns_when_to_go_on() {
+        let data = Some(r#"{"limit":"rate","retry_after_ms":250,"method":"storage.set"}"#.to_owned());
+        let error = Error::from(RpcError { code: -32005, message: "later".into(), data });
+        let Error::Busy { retry_after, limit, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((*retry_after, limit.as_deref()), (Some(Duration::from_millis(250)), Some("rate")));
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Flood {
         for _ in 0..burst.calls {
             match storage::usage() {
                 Ok(_) => outcome.answered += 1,
-                Err(Error::Busy(_)) => outcome.busy += 1,
+                Err(Error::Busy { .. }) => outcome.busy += 1,
                 Err(_) => outcome.failed += 1,
             }
         }

@@ -25,7 +25,7 @@ impl Outcome {
         for _ in 0..count {
             match call() {
                 Ok(_) => outcome.answered += 1,
-                Err(Error::Busy(_)) => outcome.busy += 1,
+                Err(Error::Busy { .. }) => outcome.busy += 1,
                 Err(_) => outcome.failed += 1,
             }
         }

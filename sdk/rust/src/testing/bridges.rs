@@ -200,10 +200,13 @@ fn files(state: &mut State, method: &str, params: &Value) -> Result<Value, Error
             Ok(json!({ "found": true, "size": base64::decode(method, contents)?.len() }))
         }
         "files.usage" => {
-            let sizes = state.files.values().map(|text| base64::decode(method, text).map(|bytes| bytes.len()));
+            let sizes =
+                state.files.values().map(|text| base64::decode(method, text).map(|bytes| bytes.len()));
             let used = sizes.sum::<Result<usize, Error>>()?;
             let files = state.files.len();
-            Ok(json!({ "used_bytes": used, "quota_bytes": state.quota_bytes, "files": files, "max_files": 1000 }))
+            Ok(
+                json!({ "used_bytes": used, "quota_bytes": state.quota_bytes, "files": files, "max_files": 1000 }),
+            )
         }
         "files.delete" => Ok(json!({ "existed": state.files.remove(text(params, "path")?).is_some() })),
         _ => {
