@@ -14,7 +14,7 @@
 /// | `crash` | executes `unreachable` |
 /// | `long` | answers with a string of 8 MiB |
 /// | `flood` | calls interface 0 with the parameters forever |
-/// | `list…` | does what each line of its parameters says as `"method":parameters`, 16 times each; answers what the last did |
+/// | `list…` | does what each line of its parameters says as `"method":parameters`, 16 times each, and answers `"done"` |
 /// | `loop…` | calls method `…` of interface 0 with the parameters 1000 times, then answers with them |
 /// | other | error −32601 |
 pub fn component(interfaces: &[&str]) -> String {
@@ -166,6 +166,7 @@ fn write(interfaces: &[&str], lifecycle: &str) -> String {
     {core_imports}
     (table $t 0 funcref)
     (data (i32.const 1024) "\22refused\22")
+    (data (i32.const 1060) "\22done\22")
     (data (i32.const 1040) "no such method")
     (data (i32.const 1100) "log.write")
     (data (i32.const 1160) "seen.event")
@@ -225,7 +226,7 @@ fn write(interfaces: &[&str], lifecycle: &str) -> String {
           (br_if $again (local.get $n)))
         (local.set $at (i32.add (local.get $at) (i32.const 1)))
         (br_if $line (i32.lt_u (i32.add (local.get $at) (i32.const 1)) (local.get $end))))
-      (i32.const 16))
+      (call $ok (i32.const 1060) (i32.const 6)))
     (func $find (param $byte i32) (param $at i32) (result i32)
       (block $found (loop $next
         (br_if $found (i32.eq (i32.load8_u (local.get $at)) (local.get $byte)))

@@ -49,12 +49,47 @@ impl Probe {
     }
 }
 
-/// As much as a transaction may write; a megabyte in all is what the app may store.
-fn bulk() -> Sample {
-    let value = "x".repeat(64_000);
+/// A transaction of about so many bytes. A megabyte in all is what the app may store.
+fn bulk(bytes: usize) -> Sample {
+    let value = "x".repeat(bytes / 4);
     let step = |n: usize| json!({ "set": { "key": format!("bulk-{n}"), "value": value } });
     let steps: Vec<Value> = (0..4).map(step).collect();
     Sample::new("storage.transaction", json!({ "ops": steps }))
+}
+
+/// What the attackers go through, made once: what the kit computes for an attacker is nobody's CPU time, and would be felt
+/// for it. None where there is nothing to make the calls by.
+struct Lists {
+    bridges: Option<Box<RawValue>>,
+    writes: Option<Box<RawValue>>,
+}
+
+impl Lists {
+    /// Those that an app can go through: others would be no attack, however often they are made.
+    async fn rehearse(stage: &Stage, calls: &[Sample]) -> Result<Self, Error> {
+        let app = stage.launch(1, mallory()).await?;
+        let bridges = app.list(calls)?;
+        if let Some(list) = &bridges {
+            app.instance.call_raw("list", list).await.map_err(|error| Error::Kit(error.to_string()))?;
+        }
+        // As much as a transaction may write, or as a message may hold.
+        for bytes in [256_000, 64_000, 16_000, 4_000] {
+            let writes = app.list(&[bulk(bytes)])?;
+            let Some(list) = &writes else { return Ok(Self { bridges, writes }) };
+            if app.instance.call_raw("list", list).await.is_ok() {
+                return Ok(Self { bridges, writes });
+            }
+        }
+        Err(Error::Kit("no transaction fits into a message of this host's".into()))
+    }
+
+    fn of(&self, attack: Attack) -> Option<Box<RawValue>> {
+        match attack {
+            Attack::Bridges => self.bridges.clone(),
+            Attack::Writes => self.writes.clone(),
+            _ => None,
+        }
+    }
 }
 
 /// What shows that the disk is somebody else's just now.
@@ -76,20 +111,12 @@ pub(crate) async fn check<B: Fn(HostBuilder) -> HostBuilder>(kit: &Isolation<B>)
             works.push(sample);
         }
     }
-    // What the kit computes for an attacker is nobody's CPU time, and would be felt for it: the guest does all of it.
-    let rehearsal = stage.launch(1, mallory()).await?;
-    let lists = (rehearsal.list(&calls)?, rehearsal.list(&[bulk()])?);
-    drop(rehearsal);
+    let lists = Lists::rehearse(&stage, &calls).await?;
     for attack in Attack::ALL {
         // Before and after: what else the machine does must not be taken for the attacker's doing.
         let probe = Probe::of(attack, &neighbour);
         let mut alone = probe.times(&neighbour, || true).await?;
-        let list = match attack {
-            Attack::Bridges => &lists.0,
-            Attack::Writes => &lists.1,
-            _ => &None,
-        };
-        let attacker = Attacker::begin(stage.clone(), attack, list.clone());
+        let attacker = Attacker::begin(stage.clone(), attack, lists.of(attack));
         let starved =
             |method: &str, why: String| Finding::Starved { method: method.to_owned(), beside: attack, why };
         // Until there were enough calls, and the attacker was held up or had its way a few times.
