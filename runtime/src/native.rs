@@ -93,14 +93,13 @@ impl NativeCache {
     /// Keeps code, unless its package was forgotten while it was made. A cache that cannot be written costs time, not
     /// correctness. True if it is kept.
     pub(crate) fn keep(&self, digest: &str, code: &Component) -> bool {
-        let image = match code.serialize() {
-            Ok(image) => image,
+        let (seal, image) = match self.sealer.seal(digest, code) {
+            Ok(sealed) => sealed,
             Err(error) => {
                 tracing::warn!(%error, "compiled code could not be serialized");
                 return false;
             }
         };
-        let seal = self.sealer.seal(digest, &image);
         let path = self.path(digest);
         let kept = StagedFile::write(&path, &[&seal, &image]).and_then(|staged| {
             // Held while it is put in its place, so that what is forgotten meanwhile is there to be removed.

@@ -30,8 +30,17 @@ impl Sealer {
         Self { key, engine }
     }
 
+    /// An image of compiled code, and its seal, which stands before it. Nothing else is ever sealed.
+    ///
+    /// # Errors
+    /// If the engine cannot write the code.
+    pub(crate) fn seal(&self, digest: &str, code: &Component) -> wasmtime::Result<([u8; SEAL], Vec<u8>)> {
+        let image = code.serialize()?;
+        Ok((self.mac(digest, &image), image))
+    }
+
     /// Binds the image to the package and the engine, so that one app's code cannot be passed off as another's.
-    pub(crate) fn seal(&self, digest: &str, image: &[u8]) -> [u8; SEAL] {
+    fn mac(&self, digest: &str, image: &[u8]) -> [u8; SEAL] {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         for part in [digest, &self.engine] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
@@ -45,7 +54,7 @@ impl Sealer {
     pub(crate) fn load(&self, engine: &Engine, digest: &str, sealed: &[u8]) -> Result<Component, SealError> {
         let (seal, image) = sealed.split_first_chunk::<SEAL>().ok_or(SealError::Broken)?;
         // blake3's comparison takes the same time for every wrong seal.
-        if blake3::Hash::from_bytes(self.seal(digest, image)) != blake3::Hash::from_bytes(*seal) {
+        if blake3::Hash::from_bytes(self.mac(digest, image)) != blake3::Hash::from_bytes(*seal) {
             return Err(SealError::Broken);
         }
         // SAFETY: `image` is in our own memory, where nobody can change it after the check, and its seal proves that
@@ -88,8 +97,10 @@ pub(crate) fn give_way(nice: i32, slice: std::time::Duration) -> std::io::Result
         deadline: 0,
         period: 0,
     };
+    let (this_thread, no_flags): (libc::c_long, libc::c_long) = (0, 0);
     // SAFETY: the call reads `size` bytes of `attributes`, which has as many and outlives it, and changes nothing but how
-    // the calling thread (0) is scheduled.
-    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    // this thread is scheduled.
+    let done =
+        unsafe { libc::syscall(libc::SYS_sched_setattr, this_thread, &raw const attributes, no_flags) };
     if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
