@@ -284,6 +284,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         connections: Arc::new(Semaphore::new(CONNECTIONS_EACH)),
         page_time: PageTime::new(limits.cpu_per_second),
         in_flight: InFlight::default(),
+        runtime: inner.runtime.clone(),
         blocking: Arc::new(Semaphore::new(BLOCKING)),
         metrics: Metrics::new(inner.methods.clone()),
     }))

@@ -30,6 +30,13 @@ const SHARE_BITS: u32 = 32;
 thread_local! {
     /// Nanoseconds that guests were polled on this thread: within what is charged to somebody else.
     static POLLED: Cell<u64> = const { Cell::new(0) };
+    /// Whether this thread has a low priority: it may be waiting for a core at any time.
+    static LOW: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Guests that run on this thread do so at a low priority from now on.
+pub(crate) fn low_from_here_on() {
+    LOW.set(true);
 }
 
 /// How long guests were polled on this thread so far.
@@ -132,7 +139,7 @@ impl Meter {
         self.called_at.store(if busy { self.now() } else { 0 }, Ordering::Relaxed);
         self.used.store(0, Ordering::Relaxed);
         self.asked.store(0, Ordering::Relaxed);
-        self.heavy.store(busy, Ordering::Relaxed);
+        self.heavy.store(busy || LOW.get(), Ordering::Relaxed);
     }
 
     /// True for an app that has used more than a part of its CPU time for a while. To be asked by whose turn it is: the
@@ -179,7 +186,8 @@ impl Meter {
         if self.aside.load(Ordering::Relaxed) != 0 {
             spent = spent.saturating_add(signed(self.aside.swap(0, Ordering::Relaxed)));
         }
-        self.balance.spend(spent, i64::MIN);
+        // One piece of work on the disk may take long; nobody waits for longer than it takes to save all that can be.
+        self.balance.spend(spent, -self.balance.full);
         // Without a debt: how busy it was is not held against it for longer than it takes to save all of it.
         if self.light.spend(spent, 0) < 0 {
             self.busy.store(true, Ordering::Relaxed);
@@ -408,13 +416,41 @@ mod tests {
         meter.end();
         meter.start_call();
         assert!(meter.is_busy() && meter.is_heavy());
-        assert!(meter.balance.get() < 1_000_000_000 + 1_000_000, "{}", meter.balance.get());
+        assert!(meter.balance.get() < 1_500_000_000, "{}", meter.balance.get());
         // A fourth of 500 ms a second, until there are 25 ms.
         later(&meter, 150_000_000);
         assert!(meter.is_busy());
         later(&meter, 60_000_000);
         meter.start_call();
         assert!(!meter.is_busy() && !meter.is_heavy());
+    }
+
+    #[test]
+    fn no_debt_takes_longer_to_pay_than_savings_to_save() {
+        let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(1));
+        meter.begin();
+        meter.charge_aside(Duration::from_secs(1));
+        meter.end();
+        let wait = meter.debt().unwrap();
+        assert!(wait <= Duration::from_secs(BURST.into()), "{wait:?}");
+    }
+
+    #[test]
+    fn a_thread_of_a_low_priority_is_charged_for_what_it_computes_not_for_what_it_waits() {
+        let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
+        let heavy = |low: bool| {
+            let meter = meter.clone();
+            let run = move || {
+                if low {
+                    low_from_here_on();
+                }
+                meter.start_call();
+                meter.is_heavy()
+            };
+            std::thread::spawn(run).join().unwrap()
+        };
+        assert!(!heavy(false));
+        assert!(heavy(true));
     }
 
     #[test]

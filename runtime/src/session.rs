@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mpkg_manifest::ScopeValue;
 use serde_json::json;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::bridge::Connections;
@@ -81,6 +82,8 @@ pub(crate) struct Session {
     pub(crate) page_time: PageTime,
     /// Calls of its page.
     pub(crate) in_flight: InFlight,
+    /// The host's own threads.
+    pub(crate) runtime: Handle,
     /// Places for work that may wait for the disk.
     pub(crate) blocking: Arc<Semaphore>,
     pub(crate) metrics: Metrics,

@@ -36,7 +36,7 @@ async fn clock_and_random() {
 #[tokio::test]
 async fn what_the_host_computes_for_an_app_elsewhere_is_on_the_apps_account() {
     let host = host_with(|b| b.permissions(StaticPermissions::allow_all()));
-    let limits = json!({ "cpu_ms_per_second": 1 });
+    let limits = json!({ "cpu_ms_per_second": 2 });
     let mpkg = json!({ "storage": { "quota_bytes": 1 << 20 }, "limits": limits });
     let app = host.run(&Package { mpkg, ..Package::with(&["storage"]) }).await;
     let transaction = |last: &str| {
@@ -44,20 +44,21 @@ async fn what_the_host_computes_for_an_app_elsewhere_is_on_the_apps_account() {
         let ops: Vec<Value> = keys.map(|key| json!({ "set": { "key": key, "value": 1 } })).collect();
         json!({ "ops": ops })
     };
-    // What it takes to read one, which the app waits for, is the same for both.
-    for _ in 0..8 {
+    // What it takes to read one is charged to the guest anyhow; it is not what matters here.
+    for _ in 0..25 {
         let refused = call(&app, "0storage.transaction", transaction("")).await;
         assert_eq!(refused, Err(code::INVALID_PARAMS));
     }
     assert!(app.metrics().throttled.is_zero(), "{:?}", app.metrics());
     // A page has an account of its own.
     let met = || app.metrics().limits_met.get(&Limit::CpuPerSecond).copied().unwrap_or(0);
-    let mut calls = 0..50;
+    let mut calls = 0..25;
     while met() == 0 {
         calls.next().expect("it is on the page's account");
         app.dispatch("storage.transaction", &transaction("last").to_string()).await.unwrap();
     }
     assert!(app.metrics().throttled.is_zero(), "{:?}", app.metrics());
+    let mut calls = 0..25;
     while app.metrics().throttled.is_zero() {
         calls.next().expect("it is on the guest's account");
         call(&app, "0storage.transaction", transaction("last")).await.unwrap();
@@ -76,7 +77,7 @@ async fn a_puppet_goes_through_a_list() {
     let host = host_with(|b| b.permissions(StaticPermissions::allow_all()).bridge(ear));
     let app = host.run(&Package::with(&["host.ear"])).await;
     let list = "{\"0ear.hear\":[\"one\"]\n,\"0ear.nothing\":{}\n,\"0ear.hear\":\"two\"\n}";
-    assert!(app.call_json("list", list).await.is_ok());
+    assert_eq!(app.call_json("list", list).await.unwrap(), "\"done\"");
     let times = |word: Value| heard.lock().unwrap().iter().filter(|heard| **heard == word).count();
     assert_eq!((times(json!(["one"])), times(json!("two"))), (16, 16));
 }

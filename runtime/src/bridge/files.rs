@@ -3,6 +3,7 @@
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use super::params::{Deleted, Done, Nothing, Prefix};
 use super::{Bridge, Caller, WRITE, blocking};
@@ -75,7 +76,8 @@ async fn in_folder<T: Send + 'static>(
     caller: &Caller,
     work: impl FnOnce(&Folder, u64) -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, RpcError> {
-    let done = blocking(caller, move |caller| {
+    let here = Handle::current();
+    let done = blocking(caller, &here, move |caller| {
         let folder = caller.session.local.folder()?;
         work(&folder, caller.session.local.files_quota)
     });

@@ -24,6 +24,7 @@ use std::time::Duration;
 use mpkg_manifest::permission;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
 
 use crate::meter::thread_cpu_time;
 use crate::nesting;
@@ -232,19 +233,20 @@ impl Caller {
 /// Pieces of one instance's work that may wait for the disk at a time.
 pub(crate) const BLOCKING: usize = 4;
 
-/// Does `work` where it may wait for the disk: a guest cannot be stopped while the host blocks on its thread. What it
+/// Does `work` on one of `threads`, where it may wait for the disk: a guest cannot be stopped while the host blocks on its thread. What it
 /// computes is on the account of the guest or page that waits for it. `None` if it panicked, or the runtime ends.
 ///
 /// What has begun runs to its end, whoever has given up waiting for it, and so keeps its place until then: calls that
 /// are made and dropped do not fill the threads that all apps share.
 async fn blocking<T: Send + 'static>(
     caller: &Caller,
+    threads: &Handle,
     work: impl FnOnce(&Caller) -> T + Send + 'static,
 ) -> Option<T> {
     let place = caller.session.blocking.clone().acquire_owned().await.ok()?;
     let caller = caller.clone();
     let is_guest = nesting::is_waiting(caller.instance());
-    let done = tokio::task::spawn_blocking(move || {
+    let done = threads.spawn_blocking(move || {
         let _place = place;
         let began = thread_cpu_time();
         let done = work(&caller);

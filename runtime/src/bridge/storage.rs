@@ -162,7 +162,8 @@ async fn on_disk<T: Send + 'static>(
     caller: &Caller,
     work: impl FnOnce(&Caller) -> Result<T, StoreWriteError> + Send + 'static,
 ) -> Result<T, RpcError> {
-    match blocking(caller, work).await {
+    // On the host's own threads, however busy the app is: who writes keeps all others from it until that is done.
+    match blocking(caller, &caller.session.runtime, work).await {
         Some(Ok(done)) => Ok(done),
         Some(Err(StoreWriteError::Refused(refusal))) => Err(refused(refusal)),
         Some(Err(StoreWriteError::Data(error))) => {
