@@ -12,6 +12,7 @@ use crate::error::LaunchError;
 use crate::guest::Guest;
 use crate::limits::Limits;
 use crate::link::{Endpoints, Registry};
+use crate::rates::Limited;
 
 /// One version of one app, shared by its instances.
 pub(crate) struct App {
@@ -19,6 +20,7 @@ pub(crate) struct App {
     pub(crate) name: String,
     pub(crate) declared: Arc<[Declared]>,
     pub(crate) limits: Limits,
+    pub(crate) rates: Limited,
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) storage_quota: u64,
     pub(crate) pre: InstancePre<Guest>,

@@ -1,5 +1,6 @@
 //! One error type per operation of the host.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use mpkg_fleet::{Cause, KillId};
@@ -188,7 +189,7 @@ pub enum LaunchError {
         /// The app.
         app_id: String,
         /// The limit, such as memory.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// What the manifest asks for, in bytes, milliseconds or pieces.
         asked: u64,
         /// The ceiling, in the same.

@@ -22,7 +22,6 @@ use crate::memory::HostMemory;
 use crate::policy::Policy;
 use crate::prepare::{Compiles, Prepared};
 use crate::provider::{DenyPermissions, PermissionProvider};
-use crate::rates::Limited;
 use crate::stop::StopReason;
 use crate::sweep::sweep;
 use crate::ticker::Ticker;
@@ -149,7 +148,6 @@ impl HostBuilder {
         });
         let inner = Inner {
             methods: registry.names(),
-            rates: registry.rates(),
             memory: HostMemory::new(self.policy.memory_bytes),
             compiles: Compiles::new(self.policy.compiles),
             tiers,
@@ -179,7 +177,6 @@ pub(crate) struct Inner {
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) methods: Arc<[String]>,
-    pub(crate) rates: Limited,
     pub(crate) data: Arc<Data>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) broker: Arc<Broker>,

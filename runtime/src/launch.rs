@@ -277,7 +277,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         meter: Meter::new(limits.cpu_per_call, limits.cpu_per_second),
         local,
         log_rate: Rate::per_second(limits.log_lines_per_second),
-        rates: Rates::new(inner.rates.clone()),
+        rates: Rates::new(app.rates.clone()),
         disk_rate: OnceLock::new(),
         disk_bytes_per_second: inner.policy.disk_bytes_per_second,
         network: Connections::new(&inner.policy.network),

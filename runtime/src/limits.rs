@@ -52,9 +52,9 @@ impl Limits {
     pub(crate) fn of(manifest: &Manifest, policy: &Policy) -> Result<Self, LaunchError> {
         let (asked, defaults, most) = (&manifest.mpkg.limits, &policy.limits, &policy.ceilings);
         let app_id = manifest.app_id.as_str();
-        let within = |what, asked: Option<u64>, default: u64, allowed: u64| match asked {
+        let within = |what: &'static str, asked: Option<u64>, default: u64, allowed: u64| match asked {
             Some(asked) if asked > allowed => {
-                Err(LaunchError::OverPolicy { app_id: app_id.to_owned(), what, asked, allowed })
+                Err(LaunchError::OverPolicy { app_id: app_id.to_owned(), what: what.into(), asked, allowed })
             }
             Some(asked) => Ok(asked),
             None => Ok(default.min(allowed)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use mpkg_manifest::permission;
+use mpkg_manifest::{Manifest, permission};
 use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span};
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, WasmStr};
@@ -15,9 +15,11 @@ use wasmtime::{Engine, StoreContextMut};
 
 use crate::bridge::{Bridge, Caller, Handler};
 use crate::broker::{Declared, Gate, authorize, is_open};
+use crate::error::LaunchError;
 use crate::guest::Guest;
 use crate::limits::Limit;
 use crate::nesting::{Waits, bridge};
+use crate::policy::Policy;
 use crate::rates::{BUILTIN, Limited};
 use crate::rpc::{self, RpcError, code};
 use crate::session::Session;
@@ -109,9 +111,22 @@ impl Registry {
         }
     }
 
-    /// How often methods may be called, in the order of their places.
-    pub(crate) fn rates(&self) -> Limited {
-        self.methods.values().map(|provided| provided.rate).collect()
+    /// How often an app may call methods, in the order of their places: what its manifest asks for within `policy`.
+    pub(crate) fn rates(&self, manifest: &Manifest, policy: &Policy) -> Result<Limited, LaunchError> {
+        let asked = &manifest.mpkg.limits.calls_per_second;
+        let rate = |(method, provided): (&String, &Provided)| {
+            let Some(&asked) = asked.get(method) else { return Ok(provided.rate) };
+            match policy.rate_ceilings.get(method).copied().or(provided.rate) {
+                Some(allowed) if asked > allowed.get() => Err(LaunchError::OverPolicy {
+                    app_id: manifest.app_id.to_string(),
+                    what: format!("calls of `{method}` per second").into(),
+                    asked: asked.into(),
+                    allowed: allowed.get().into(),
+                }),
+                _ => Ok(Some(NonZeroU32::new(asked).unwrap_or(NonZeroU32::MIN))),
+            }
+        };
+        self.methods.iter().map(rate).collect()
     }
 
     /// The methods, in the order of their places.

@@ -52,6 +52,9 @@ pub struct Policy {
     /// Calls an instance may make per second, by method, over what a bridge sets for its own methods. A host is not
     /// built with a method that neither the vocabulary nor one of its bridges has.
     pub rates: BTreeMap<String, NonZeroU32>,
+    /// The most calls per second that a manifest may ask for under `mpkg.limits.calls_per_second`, by method. Where nothing
+    /// is said here, that is the method's rate; a manifest may always ask for fewer.
+    pub rate_ceilings: BTreeMap<String, NonZeroU32>,
     /// Bytes an instance may write to disk per second, by `storage` and `files`; it may save up eight seconds' worth. Each
     /// key or file counts as 256 bytes more. Default 512 KiB.
     pub disk_bytes_per_second: NonZeroU32,
@@ -74,7 +77,7 @@ impl Policy {
                 return Err(HostError::UnknownPermission { permission: permission.clone() });
             }
         }
-        for method in self.rates.keys() {
+        for method in self.rates.keys().chain(self.rate_ceilings.keys()) {
             // One policy may be for several hosts: what the vocabulary has is no mistake.
             if permission::method(method).is_none() && !provided(method) {
                 return Err(HostError::UnknownMethod { method: method.clone() });
@@ -109,6 +112,7 @@ impl Default for Policy {
             grace: Duration::from_secs(2),
             beacon: Duration::from_secs(5),
             rates: BTreeMap::new(),
+            rate_ceilings: BTreeMap::new(),
             disk_bytes_per_second: NonZeroU32::MIN.saturating_add((512 << 10) - 1),
             notification_queue: 256,
             prompt_timeout: Duration::from_secs(60),

@@ -335,6 +335,7 @@ fn link(
     let failed = |error: wasmtime::Error| unusable(&installed.app_id, &error);
     let declared = app::declared(manifest);
     let limits = Limits::of(manifest, &parts.policy)?;
+    let rates = parts.registry.rates(manifest, &parts.policy)?;
     let engine = code.engine();
     let kind = code.component_type();
     let wasi = kind.imports(engine).any(|(name, _)| name.starts_with("wasi:"));
@@ -359,6 +360,7 @@ fn link(
         declared,
         endpoints,
         limits,
+        rates,
         storage_quota: manifest.mpkg.storage.quota_bytes,
         pre,
         handle,

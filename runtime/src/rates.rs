@@ -70,7 +70,7 @@ impl Rate {
     }
 }
 
-/// How often each method may be called a second, by their places; the same for all instances of a host.
+/// How often each method may be called a second, by their places; the same for all instances of an app's version.
 pub(crate) type Limited = Arc<[Option<NonZeroU32>]>;
 
 /// The rates of one instance's methods, made when a call first meets one: most apps never do.

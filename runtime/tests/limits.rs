@@ -6,8 +6,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Package, call, host, host_with};
-use miniapp_runtime::{CallError, LaunchError, Limits, PAGE, Policy, StaticPermissions, StopReason};
+use common::{Package, TestHost, call, host, host_with};
+use miniapp_runtime::rpc::RpcError;
+use miniapp_runtime::{
+    Bridge, CallError, LaunchError, Limit, Limits, PAGE, Policy, StaticPermissions, StopReason,
+};
 use serde_json::{Value, json};
 
 /// Room for what takes long on a busy machine and is not an attack on the CPU.
@@ -270,9 +273,51 @@ async fn every_limit_can_be_asked_for_and_has_a_ceiling() {
         host.install(over.signed()).await.unwrap();
         match host.launch(&over.app_id, "ann").await.unwrap_err() {
             LaunchError::OverPolicy { what, asked, allowed, .. } => {
-                assert_eq!((what, asked, allowed), (label, more, ceiling));
+                assert_eq!((&*what, asked, allowed), (label, more, ceiling));
             }
             other => panic!("{name}: {other}"),
         }
     }
+}
+
+/// The rate of a method is a limit like the others: a manifest may ask for less of it, and for more as far as policy goes.
+#[tokio::test]
+async fn a_manifest_may_ask_for_a_methods_rate_within_its_ceiling() {
+    let rate = |n| std::num::NonZeroU32::new(n).unwrap();
+    let bell = || {
+        let bell = Bridge::new("host.bell").immediate("bell.ring", |_, _: Value| Ok::<_, RpcError>(()));
+        bell.rate("bell.ring", rate(10))
+    };
+    let asking = |app_id: &str, rate: u32| Package {
+        app_id: app_id.to_owned(),
+        mpkg: json!({ "limits": { "calls_per_second": { "bell.ring": rate } } }),
+        ..Package::with(&["host.bell"])
+    };
+    let host = |policy: Policy| {
+        host_with(|b| b.policy(policy).permissions(StaticPermissions::allow_all()).bridge(bell()))
+    };
+    let strict = host(Policy::default());
+    let rings = async |host: &TestHost, package: Package| {
+        let app = host.run(&package).await;
+        let mut rings = 0;
+        while call(&app, "0bell.ring", json!({})).await.is_ok() {
+            rings += 1;
+        }
+        assert_eq!(app.metrics().limits_met[&Limit::Rate], 1);
+        rings
+    };
+    // While these are made there may be time for one more.
+    assert!((3..=4).contains(&rings(&strict, asking("com.example.few", 3)).await));
+    assert!((10..=11).contains(&rings(&strict, asking("com.example.same", 10)).await));
+    let more = asking("com.example.more", 15);
+    strict.install(more.signed()).await.unwrap();
+    match strict.launch(&more.app_id, "ann").await.unwrap_err() {
+        LaunchError::OverPolicy { what, asked, allowed, .. } => {
+            assert_eq!((&*what, asked, allowed), ("calls of `bell.ring` per second", 15, 10));
+        }
+        other => panic!("{other}"),
+    }
+    let rate_ceilings = [("bell.ring".to_owned(), rate(15))].into();
+    let generous = host(Policy { rate_ceilings, ..Policy::default() });
+    assert!((15..=16).contains(&rings(&generous, more).await));
 }

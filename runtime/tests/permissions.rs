@@ -289,7 +289,10 @@ async fn names_that_mean_nothing_build_no_host() {
         ("storage.put", false),
     ] {
         let expected = if known { Ok(()) } else { Err("MPKG-H08") };
-        let policy = Policy { rates: [(name.to_owned(), one)].into(), ..Policy::default() };
+        let rates = [(name.to_owned(), one)];
+        let policy = Policy { rates: rates.clone().into(), ..Policy::default() };
+        assert_eq!(build(loyalty(), policy), expected, "{name}");
+        let policy = Policy { rate_ceilings: rates.into(), ..Policy::default() };
         assert_eq!(build(loyalty(), policy), expected, "{name}");
     }
     assert_eq!(build(loyalty().rate("loyalty.points", one), Policy::default()), Ok(()));

@@ -11,8 +11,9 @@ mod window;
 pub use icon::{Icon, IconSizes, IconSizesError};
 pub use language::{Language, LanguageError};
 pub use mpkg::{
-    ABI, DEFAULT_QUOTA_BYTES, Files, Limits, MAX_LIMIT_MS, MAX_MEMORY_BYTES, MAX_MESSAGE_BYTES,
-    MAX_QUOTA_BYTES, MAX_STORAGE_SCHEMA, Mpkg, Network, Storage, WASM_PAGE_BYTES,
+    ABI, DEFAULT_QUOTA_BYTES, Files, Limits, MAX_CALLS_PER_SECOND, MAX_LIMIT_MS, MAX_MEMORY_BYTES,
+    MAX_MESSAGE_BYTES, MAX_QUOTA_BYTES, MAX_RATES, MAX_STORAGE_SCHEMA, Mpkg, Network, Storage,
+    WASM_PAGE_BYTES,
 };
 pub use page::{ColorScheme, DeviceType, Direction, KNOWN_DEVICE_TYPES, PermissionRequest, Widget};
 pub use reasons::Reasons;

@@ -27,6 +27,10 @@ pub const MAX_STORAGE_SCHEMA: u32 = 1_000_000;
 
 /// The longest time an app can ask for, in milliseconds: ten minutes.
 pub const MAX_LIMIT_MS: u32 = 600_000;
+/// The most methods an app can ask for a rate of.
+pub const MAX_RATES: usize = 64;
+/// The most calls of a method in a second that an app can ask for.
+pub const MAX_CALLS_PER_SECOND: u32 = 10_000;
 /// The longest message an app can ask for, in bytes.
 pub const MAX_MESSAGE_BYTES: u32 = 16 * 1024 * 1024;
 
@@ -154,6 +158,16 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000), example = 20)]
     pub log_lines_per_second: Option<u32>,
+    /// Calls of a bridge's method that the app may make in a second, by method.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(
+        extend(
+            "maxProperties" = MAX_RATES,
+            "additionalProperties" = { "type": "integer", "minimum": 1, "maximum": MAX_CALLS_PER_SECOND }
+        ),
+        example = serde_json::json!({ "storage.set": 20 })
+    )]
+    pub calls_per_second: BTreeMap<String, u32>,
 }
 
 fn is_first(schema: &u32) -> bool {

@@ -4,10 +4,13 @@
 use super::check::{At, Check, Known, Unknown};
 use crate::codes;
 use crate::manifest::{
-    ABI, MAX_LIMIT_MS, MAX_MEMORY_BYTES, MAX_MESSAGE_BYTES, MAX_QUOTA_BYTES, MAX_STORAGE_SCHEMA,
-    WASM_PAGE_BYTES,
+    ABI, MAX_CALLS_PER_SECOND, MAX_LIMIT_MS, MAX_MEMORY_BYTES, MAX_MESSAGE_BYTES, MAX_QUOTA_BYTES, MAX_RATES,
+    MAX_STORAGE_SCHEMA, WASM_PAGE_BYTES,
 };
 use crate::path::PackagePath;
+use crate::permission::{VOCABULARY, host_permission_for_method, method};
+use crate::problem::quote;
+use crate::suggest::suggest;
 
 const MPKG: &[Known] = &[
     ("component", true),
@@ -49,6 +52,9 @@ pub(super) fn mpkg(check: &mut Check, root: &At<'_>) {
         for (key, min, max) in RANGES {
             check.int(&at, key, *min, *max);
         }
+        if let Some(at) = at.get("calls_per_second") {
+            rates(check, &at);
+        }
     }
 }
 
@@ -61,9 +67,10 @@ const LIMITS: &[(&str, bool)] = &[
     ("calls_in_flight", false),
     ("call_depth", false),
     ("log_lines_per_second", false),
+    ("calls_per_second", false),
 ];
 
-/// What each limit but the memory may be; the same as in its schema.
+/// What each limit that is a number, but the memory, may be; the same as in its schema.
 const RANGES: &[(&str, u64, u64)] = &[
     ("cpu_ms_per_call", 1, MAX_LIMIT_MS as u64),
     ("cpu_ms_per_second", 1, 1000),
@@ -106,5 +113,19 @@ fn memory(check: &mut Check, limits: &At<'_>) {
         let message = format!("{} is {bytes}, not a whole number of pages", at.label());
         let problem = at.problem(codes::RANGE, message).expected(format!("a multiple of {WASM_PAGE_BYTES}"));
         check.push(problem.suggestion(Some(bytes.next_multiple_of(WASM_PAGE_BYTES).to_string())));
+    }
+}
+
+fn rates(check: &mut Check, rates: &At<'_>) {
+    for (key, _) in check.members(rates, MAX_RATES) {
+        if method(key.text).is_some() || host_permission_for_method(key.text).is_some() {
+            check.int(rates, key.text, 1, MAX_CALLS_PER_SECOND.into());
+            continue;
+        }
+        // A rate that is silently not applied because of a typing error is worse than none.
+        let message = format!("{} is no method of a bridge", quote(key.text));
+        let methods = VOCABULARY.iter().flat_map(|spec| spec.methods.iter().copied());
+        let problem = key.problem(codes::UNKNOWN_MEMBER, message).expected("a method, such as `storage.set`");
+        check.push(problem.suggestion(suggest(key.text, methods)));
     }
 }

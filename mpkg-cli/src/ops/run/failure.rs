@@ -59,7 +59,7 @@ pub(super) fn launch(error: &LaunchError) -> Failure {
             .hint(format!("Grant it: --allow {permission}"))
             .data("permission", permission.as_str())
             .data("reason", json!(denial)),
-        LaunchError::OverPolicy { what: "memory", asked, .. } => {
+        LaunchError::OverPolicy { what, asked, .. } if what == "memory" => {
             failure.hint(format!("Allow more: --memory {}", asked.div_ceil(1 << 20)))
         }
         LaunchError::Stopped { reason, .. } => stopped(failure, reason),
