@@ -3,6 +3,7 @@
 //!
 //! Start at [`Host::builder`]; [`Bridge`] is how a host offers services of its own.
 
+mod account;
 mod app;
 mod bridge;
 mod broker;

@@ -4,12 +4,13 @@
 //! charged.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use quanta::Clock;
 
+use crate::account::{Account, nanos, signed};
 use crate::memory::Touched;
 use crate::metrics::add_alone;
 use crate::ticker::TICK;
@@ -304,41 +305,6 @@ impl Meter {
     }
 }
 
-/// Nanoseconds that may still be used, kept by one thread at a time.
-struct Account {
-    saved: AtomicI64,
-    /// The most that is saved.
-    full: i64,
-}
-
-impl Account {
-    fn full(of: Duration) -> Self {
-        let full = signed(nanos(of));
-        Self { saved: AtomicI64::new(full), full }
-    }
-
-    #[inline]
-    fn get(&self) -> i64 {
-        self.saved.load(Ordering::Relaxed)
-    }
-
-    /// True if all that can be saved is.
-    #[inline]
-    fn earn(&self, nanos: i64) -> bool {
-        let saved = self.get().saturating_add(nanos);
-        self.saved.store(saved.min(self.full), Ordering::Relaxed);
-        saved >= self.full
-    }
-
-    /// What is left after that; what is kept of it is no less than `least`.
-    #[inline]
-    fn spend(&self, nanos: i64, least: i64) -> i64 {
-        let left = self.get().saturating_sub(nanos);
-        self.saved.store(left.max(least), Ordering::Relaxed);
-        left
-    }
-}
-
 /// A moment from which nanoseconds are counted. A short call looks at the clock twice, which is a good part of what it
 /// takes: so this is the processor's own counter where that can be relied upon.
 struct Origin {
@@ -373,14 +339,6 @@ pub(crate) fn thread_cpu_time() -> Option<u64> {
     None
 }
 
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn signed(nanos: u64) -> i64 {
-    i64::try_from(nanos).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,14 +347,14 @@ mod tests {
     fn who_used_up_their_time_waits_for_as_long_as_it_takes_to_earn_and_no_longer() {
         let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
         assert_eq!(meter.debt(), None);
-        meter.balance.saved.store(-50_000_000, Ordering::Relaxed);
+        meter.balance.set(-50_000_000);
         meter.balanced_at.store(meter.now(), Ordering::Relaxed);
         let wait = meter.debt().unwrap();
         assert!(wait > Duration::from_millis(50) && wait <= Duration::from_millis(100), "{wait:?}");
         assert_eq!((meter.throttled(), meter.throttles()), (wait, 1));
         // As if that time had passed: a debt that is looked at again and not paid would be waited for for ever.
         meter.balanced_at.store(0, Ordering::Relaxed);
-        meter.balance.saved.store(-1, Ordering::Relaxed);
+        meter.balance.set(-1);
         assert_eq!(meter.debt(), None);
     }
 
@@ -457,7 +415,7 @@ mod tests {
     fn who_is_not_called_calms_down_too() {
         let meter = Meter::new(Duration::from_secs(60), Duration::from_millis(500));
         meter.busy.store(true, Ordering::Relaxed);
-        meter.light.saved.store(24_999_999, Ordering::Relaxed);
+        meter.light.set(24_999_999);
         let began = std::time::Instant::now();
         while meter.is_busy() {
             assert!(began.elapsed() < Duration::from_secs(10), "it is asked and never told");
