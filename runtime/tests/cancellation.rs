@@ -350,3 +350,33 @@ async fn a_dropped_call_gives_back_its_place_in_the_queue() {
     assert_eq!(first.await.unwrap(), Ok(Value::Null));
     assert_eq!(app.metrics().calls, 3, "launched and two: those that were dropped never went in");
 }
+
+/// A launch goes away at any point too: while its app is compiled, which nothing can stop, or its user is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_launch_leaves_nothing_whatever_it_waited_for() {
+    let Waiting { host, questions, .. } = waiting().await;
+    for polls in 1.. {
+        // Never seen before, so that it is compiled.
+        let app_id = format!("com.example.new{polls}");
+        let package = Package { app_id: app_id.clone(), ..Package::with(&["storage"]) }.required();
+        host.install(package.signed()).await.unwrap();
+        let launching = host.begin_launch(&app_id, "ann").unwrap();
+        let handle = launching.kill_handle();
+        let launched = polled(launching, polls).await;
+        let done = launched.is_some();
+        drop(launched.map(Result::unwrap));
+        tokio::time::timeout(PATIENCE, handle.stopped()).await.expect("the launch goes on");
+        assert_eq!(host.snapshot().instances.len(), 0, "after {polls} polls");
+        assert_eq!(host.snapshot().memory_bytes, 0, "after {polls} polls");
+        let answered = async {
+            while questions.load(Ordering::SeqCst) > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, answered).await.expect("a question is still open");
+        if done {
+            assert!(polls > 2, "it waits for the compiler and for the user");
+            break;
+        }
+    }
+}

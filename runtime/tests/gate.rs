@@ -6,7 +6,7 @@ mod common;
 #[path = "common/page.rs"]
 mod page;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
@@ -102,6 +102,13 @@ async fn each_way(app: &Instance, interfaces: &[&str], permission: &str, method:
 #[tokio::test]
 async fn nothing_granted_nothing_done_and_each_permission_opens_its_own_methods_only() {
     let (host, effects) = counting(|builder| builder);
+    // What is called here is all that can be called on this host, and no host has more than that without bridges of its own.
+    let known: BTreeSet<(&str, &str)> = vocabulary()
+        .iter()
+        .flat_map(|(name, methods, _)| methods.iter().map(|method| (*method, *name)))
+        .collect();
+    assert_eq!(host.methods().collect::<BTreeSet<_>>(), known);
+    assert!(common::host().methods().all(|method| known.contains(&method)));
     let all: Vec<_> = vocabulary().into_iter().filter(|(.., free)| !free).map(|(name, ..)| name).collect();
     let (package, interfaces) = package(&all);
     let app = host.run(&package).await;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{APP, Package, call, host, host_with};
+use futures_util::FutureExt;
 use miniapp_runtime::{
-    Bridge, CallError, Limits, Notification, Policy, StaticPermissions, StopReason, rpc::RpcError,
+    Bridge, CallError, Compiler, Limits, Notification, Policy, StaticPermissions, StopReason, rpc::RpcError,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -22,6 +23,13 @@ struct Parking {
     host: common::TestHost,
     arrived: Arc<Notify>,
     left: Arc<Notify>,
+}
+
+/// No limit that a call could meet here.
+fn patient() -> Policy {
+    let long = Duration::from_secs(600);
+    let limits = Limits { cpu_per_call: long, cpu_per_second: long, wall_per_call: long, ..Limits::PHONE };
+    Policy { limits, ceilings: limits, ..Policy::default() }
 }
 
 fn parking() -> Parking {
@@ -42,10 +50,7 @@ fn parking() -> Parking {
             Ok::<_, RpcError>(())
         }
     });
-    let long = Duration::from_secs(600);
-    let limits = Limits { cpu_per_call: long, cpu_per_second: long, wall_per_call: long, ..Limits::PHONE };
-    let policy = Policy { limits, ceilings: limits, ..Policy::default() };
-    let host = host_with(|b| b.policy(policy).bridge(bridge).permissions(StaticPermissions::allow_all()));
+    let host = host_with(|b| b.policy(patient()).bridge(bridge).permissions(StaticPermissions::allow_all()));
     Parking { host, arrived, left }
 }
 
@@ -60,19 +65,37 @@ async fn killed(call: tokio::task::JoinHandle<Result<Value, CallError>>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spinning() {
-    let Parking { host, .. } = parking();
-    let app = host.run(&Package::default()).await;
-    let spinning = tokio::spawn({
-        let app = app.clone();
-        async move { app.call("spin", &json!({})).await }
-    });
-    // Until the guest is inside, a second call cannot be told to wait for its turn.
-    while app.metrics().memory_bytes == 0 || !spinning_now(&app).await {
-        tokio::task::yield_now().await;
+    // Each makes code with checks of its own.
+    for compiler in [Compiler::Winch, Compiler::Cranelift, Compiler::Pulley] {
+        let host = host_with(|b| b.policy(patient()).compiler(compiler));
+        let app = host.run(&Package::default()).await;
+        let spinning = tokio::spawn({
+            let app = app.clone();
+            async move { app.call("spin", &json!({})).await }
+        });
+        // Until the guest is inside, a second call cannot be told to wait for its turn.
+        while app.metrics().memory_bytes == 0 || !spinning_now(&app).await {
+            tokio::task::yield_now().await;
+        }
+        assert!(app.kill("test"));
+        killed(spinning).await;
+        assert_eq!(host.instances().len(), 0);
     }
+}
+
+/// Where the host's own code waits for a guest, not one of its bridges.
+#[tokio::test]
+async fn parked_in_wasi() {
+    let host = host_with(|b| b.policy(patient()));
+    let component = wat::parse_str(common::puppet::dozing()).unwrap();
+    let app = host.run(&Package { component, ..Package::default() }).await;
+    let parked = app.clone();
+    let mut parked = Box::pin(async move { parked.call("doze", &json!({})).await });
+    // The guest runs until it has to wait.
+    assert!(parked.as_mut().now_or_never().is_none());
     assert!(app.kill("test"));
-    killed(spinning).await;
-    assert_eq!(host.instances().len(), 0);
+    killed(tokio::spawn(parked)).await;
+    tokio::time::timeout(PATIENCE, app.stopped()).await.expect("the guest is still there");
 }
 
 /// True once a call is inside the guest: the message it brought is charged.

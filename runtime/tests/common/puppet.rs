@@ -90,6 +90,43 @@ pub fn when_launched(does: &str) -> String {
     write(&[], &launched)
 }
 
+/// The same as [`component`], but `doze` waits for ten minutes by WASI's clock.
+pub fn dozing() -> String {
+    let doze = r#"
+      (if (i32.eq (local.get $head) (i32.const 0x657a6f64)) (then ;; doze
+        (call $block (call $subscribe (i64.const 600000000000)))
+        (return (call $ok (i32.const 1024) (i32.const 9)))))"#;
+    let imports = r#"
+  (import "wasi:io/poll@0.2.0" (instance $poll
+    (export "pollable" (type $pollable (sub resource)))
+    (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+    (alias outer 1 $pollable (type $pollable))
+    (export "pollable" (type $its (eq $pollable)))
+    (export "subscribe-duration" (func (param "when" u64) (result (own $its))))))
+  (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+  (core func $block (canon lower (func $poll "[method]pollable.block")))"#;
+    let types = r#"(alias export $types "rpc-error" (type $err))"#;
+    let memory = r#"(import "libc" "memory" (memory 2))"#;
+    write(&[], doze)
+        .replacen(types, &format!("{types}{imports}"), 1)
+        .replacen(
+            memory,
+            &format!(
+                r#"{memory}
+    (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
+    (import "host" "block" (func $block (param i32)))"#
+            ),
+            1,
+        )
+        .replacen(
+            r#"(with "host" (instance))"#,
+            r#"(with "host" (instance (export "subscribe" (func $subscribe)) (export "block" (func $block))))"#,
+            1,
+        )
+}
+
 fn write(interfaces: &[&str], lifecycle: &str) -> String {
     let mut imports = String::new();
     let mut lowered = String::new();
