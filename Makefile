@@ -51,9 +51,10 @@ corpora: build ## judges the independent test data below MPKG_CORPORA and prints
 fuzz: tools ## runs each fuzz target for FUZZ_SECONDS (60) seconds, or those in TARGETS
 	@scripts/fuzz.sh $(TARGETS)
 
-lint: tools ## formatting and clippy, as CI checks them
+lint: tools ## formatting, clippy and the API docs, as CI checks them
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 fmt: ## formats everything
 	@$(CARGO) fmt --all

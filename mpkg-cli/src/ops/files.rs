@@ -72,7 +72,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], secrecy: Secrecy, replace: bool) 
     }
 }
 
-/// Whether [`write`] with `replace` has a chance, before the work that gives the bytes is begun.
+/// Whether [`write()`] with `replace` has a chance, before the work that gives the bytes is begun.
 pub(crate) fn check_target(path: &Path) -> Outcome {
     let failed = |error: std::io::Error| Failure::write(path, &error);
     if !std::fs::metadata(parent(path)).map_err(failed)?.is_dir() {
