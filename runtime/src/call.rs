@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
@@ -41,7 +40,6 @@ pub(crate) struct Running {
 pub(crate) struct Shared {
     pub(crate) session: Arc<Session>,
     slot: Slot<Running, Waiter>,
-    pub(crate) runtime: Handle,
     heavy: Arc<HeavyThreads>,
     /// Set when its figures were handed to its host, once, after its end.
     kept: AtomicBool,
@@ -107,16 +105,10 @@ enum Entered {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        session: Arc<Session>,
-        running: Running,
-        runtime: Handle,
-        heavy: Arc<HeavyThreads>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(session: Arc<Session>, running: Running, heavy: Arc<HeavyThreads>) -> Arc<Self> {
         let shared = Arc::new(Self {
             session,
             slot: Slot::new(running),
-            runtime,
             heavy,
             kept: AtomicBool::new(false),
             turn: Mutex::new(()),
@@ -180,7 +172,7 @@ impl Shared {
         let step = match self.enter(method.len() + params.len(), from_outside) {
             Ok(Entered::Now(turn)) => {
                 let (meter, heavy) = (&self.session.meter, &self.heavy);
-                Step::Now(Unstoppable::new(turn.run(method, params), meter, &self.runtime, heavy))
+                Step::Now(Unstoppable::new(turn.run(method, params), meter, &self.session.runtime, heavy))
             }
             Ok(Entered::Later(waiting)) => {
                 Step::Later(Box::pin(self.call_later(waiting, method.to_owned(), params, None)))
@@ -201,7 +193,7 @@ impl Shared {
             match self.enter(method.len() + params.len(), from_outside) {
                 Ok(Entered::Now(turn)) => {
                     let work = turn.run_within(method, params, Some(within));
-                    Box::pin(Unstoppable::new(work, &self.session.meter, &self.runtime, &self.heavy))
+                    Box::pin(Unstoppable::new(work, &self.session.meter, &self.session.runtime, &self.heavy))
                 }
                 Ok(Entered::Later(waiting)) => {
                     Box::pin(self.call_later(waiting, method.to_owned(), params, Some(within)))
@@ -238,7 +230,7 @@ impl Shared {
                 Err(ended) => Some(Err(Box::new(ended))),
             }
         };
-        self.runtime.spawn(call).await.ok().flatten()
+        self.session.runtime.spawn(call).await.ok().flatten()
     }
 
     /// Gives a call with a message of so many bytes the store, or a place among those that wait for it.

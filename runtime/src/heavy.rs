@@ -58,27 +58,27 @@ impl Drop for HeavyThreads {
 }
 
 /// Of the calling thread alone. Refused by nobody but a sandbox; then the guest shares fairly.
-#[cfg(target_os = "linux")]
 pub(crate) fn lower_priority() {
-    let lowered = give_way(NICE, TICK).or_else(|_| Ok(rustix::process::setpriority_process(None, NICE)?));
-    told(lowered);
-}
-
-/// The same, of which an app's sandbox here allows only the niceness.
-#[cfg(target_os = "android")]
-pub(crate) fn lower_priority() {
-    told(rustix::process::setpriority_process(None, NICE).map_err(Into::into));
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn told(lowered: std::io::Result<()>) {
-    if let Err(error) = lowered {
+    if let Err(error) = lowered() {
         tracing::warn!(%error, "busy guests run at the priority of their host");
     }
 }
 
+#[cfg(target_os = "linux")]
+fn lowered() -> std::io::Result<()> {
+    give_way(NICE, TICK).or_else(|_| Ok(rustix::process::setpriority_process(None, NICE)?))
+}
+
+/// An app's sandbox allows only the niceness here.
+#[cfg(target_os = "android")]
+fn lowered() -> std::io::Result<()> {
+    Ok(rustix::process::setpriority_process(None, NICE)?)
+}
+
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn lower_priority() {}
+fn lowered() -> std::io::Result<()> {
+    Ok(())
+}
 
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

@@ -186,7 +186,7 @@ async fn bring_up(inner: &Arc<Inner>, birth: &Birth) -> Result<Instance, LaunchE
     }
     let started = Instant::now();
     let running = instantiate(inner, &app, &session).await?;
-    let shared = Shared::new(session.clone(), running, inner.runtime.clone(), inner.heavy.clone());
+    let shared = Shared::new(session.clone(), running, inner.heavy.clone());
     inner.living.starts.follow(&session);
     let instance = Instance::new(shared);
     inner.living.metrics.phase(Phase::Instantiate, started.elapsed());

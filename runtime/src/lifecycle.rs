@@ -58,7 +58,7 @@ impl Instance {
     /// As for [`Instance::call`].
     pub async fn show(&self) -> Result<(), CallError> {
         let this = self.clone();
-        let shown = self.shared.runtime.spawn(async move { this.to_front().await });
+        let shown = self.shared.session.runtime.spawn(async move { this.to_front().await });
         shown.await.unwrap_or_else(|_| Err(self.shared.stopped()))
     }
 
@@ -74,7 +74,7 @@ impl Instance {
     /// As for [`Instance::call`].
     pub async fn hide(&self) -> Result<(), CallError> {
         let this = self.clone();
-        let hidden = self.shared.runtime.spawn(async move { this.out_of_sight().await });
+        let hidden = self.shared.session.runtime.spawn(async move { this.out_of_sight().await });
         hidden.await.unwrap_or_else(|_| Err(self.shared.stopped()))
     }
 
@@ -92,7 +92,7 @@ impl Instance {
     /// runtime was shut down meanwhile.
     pub(crate) async fn unload_if(&self, reason: StopReason, still: fn(&Self) -> bool) -> Option<bool> {
         let this = self.clone();
-        let unloaded = self.shared.runtime.spawn(async move {
+        let unloaded = self.shared.session.runtime.spawn(async move {
             let _turn = this.shared.turn.lock().await;
             let life = &this.shared.session.life;
             if life.switch.reason().is_none() {
@@ -156,7 +156,7 @@ impl Instance {
         // On a task of its own, which keeps no app alive: one that is busy is told when it comes to it, and what it
         // leaves behind then is kept all the same. Only the waiting ends.
         let shared = self.shared.clone();
-        let told = self.shared.runtime.spawn(async move {
+        let told = self.shared.session.runtime.spawn(async move {
             let answer = shared.tell(method, params).await?;
             if let Some(answer) = answer.filter(|_| method != SHOWN) {
                 shared.keep(&answer).await;
@@ -195,7 +195,7 @@ impl Shared {
             return;
         }
         let session = self.session.clone();
-        let kept = self.runtime.spawn_blocking(move || {
+        let kept = self.session.runtime.spawn_blocking(move || {
             let key = STATE_KEY.to_owned();
             let op = match state.get() {
                 "null" => Op::Delete { key },
@@ -214,7 +214,8 @@ impl Shared {
             return None;
         }
         let session = self.session.clone();
-        let text = self.runtime.spawn_blocking(move || session.data.kv_get(&session.namespace(), STATE_KEY));
+        let text =
+            self.session.runtime.spawn_blocking(move || session.data.kv_get(&session.namespace(), STATE_KEY));
         let text = text.await.ok()?.inspect_err(|error| {
             tracing::error!(app = %self.session.identity.app_id, %error, "what the app left behind cannot be read");
         });

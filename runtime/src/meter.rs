@@ -1,7 +1,7 @@
 //! How much CPU time a guest uses: within one call, and over time.
 //!
-//! What is measured is the time spent polling the guest. One that is parked in a host call is not polled, and so not
-//! charged.
+//! What is measured is the time spent polling the guest, and what the host computes for it elsewhere meanwhile. One that is
+//! parked in a host call is not polled, and so not charged for its waiting.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -77,7 +77,7 @@ pub(crate) struct Meter {
     busy: AtomicBool,
     /// Nanoseconds that other threads have computed for the app, as far as nobody has counted them.
     aside: AtomicU64,
-    /// The call that runs has kept a thread for a whole tick.
+    /// The call that runs has kept a thread for a whole tick, or has begun on one of a low priority.
     heavy: AtomicBool,
     /// Nanoseconds that the app had to wait for CPU time, and how often.
     throttled: AtomicU64,

@@ -22,8 +22,6 @@ use crate::unchecked::Sealer;
 pub(crate) struct NativeCache {
     folder: PathBuf,
     sealer: Sealer,
-    /// Engine version, settings and target, as 16 hex digits: code for another engine is another file.
-    engine: String,
     /// Packages whose code is being made, each with how often, and whether it was forgotten meanwhile.
     making: Mutex<HashMap<String, (usize, bool)>>,
     /// Wakes who waits for code that is being made.
@@ -58,8 +56,7 @@ impl NativeCache {
         let engine = HEXLOWER.encode(hasher.0.finalize().as_bytes().get(..8).unwrap_or_default());
         Ok(Self {
             folder: data.folder().join("native"),
-            sealer: Sealer::new(key, engine.clone()),
-            engine,
+            sealer: Sealer::new(key, engine),
             making: Mutex::default(),
             made: Notify::new(),
         })
@@ -134,7 +131,7 @@ impl NativeCache {
 
     /// Whether this is the name of a file that this cache could load.
     pub(crate) fn is_ours(&self, name: &str) -> bool {
-        name.strip_suffix(".bin").is_some_and(|stem| stem.ends_with(&format!("-{}", self.engine)))
+        name.strip_suffix(".bin").is_some_and(|stem| stem.ends_with(&format!("-{}", self.sealer.engine())))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, (usize, bool)>> {
@@ -142,7 +139,7 @@ impl NativeCache {
     }
 
     fn path(&self, digest: &str) -> PathBuf {
-        self.folder.join(format!("{digest}-{}.bin", self.engine))
+        self.folder.join(format!("{digest}-{}.bin", self.sealer.engine()))
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) const SEAL: usize = blake3::OUT_LEN;
 #[derive(Debug)]
 pub(crate) struct Sealer {
     key: [u8; 32],
-    /// Engine version, settings and target.
+    /// Engine version, settings and target, as 16 hex digits: code for another engine is another file.
     engine: String,
 }
 
@@ -28,6 +28,10 @@ impl Sealer {
     /// `engine` is what an image can be loaded by.
     pub(crate) fn new(key: [u8; 32], engine: String) -> Self {
         Self { key, engine }
+    }
+
+    pub(crate) fn engine(&self) -> &str {
+        &self.engine
     }
 
     /// An image of compiled code, and its seal, which stands before it. Nothing else is ever sealed.
@@ -87,8 +91,10 @@ pub(crate) fn give_way(nice: i32, slice: std::time::Duration) -> std::io::Result
         deadline: u64,
         period: u64,
     }
+    const SIZE: u32 = 48;
+    const { assert!(size_of::<Attributes>() == SIZE as usize) };
     let attributes = Attributes {
-        size: 48,
+        size: SIZE,
         policy: libc::SCHED_BATCH.cast_unsigned(),
         flags: 0,
         nice,

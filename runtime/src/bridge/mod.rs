@@ -233,8 +233,9 @@ impl Caller {
 /// Pieces of one instance's work that may wait for the disk at a time.
 pub(crate) const BLOCKING: usize = 4;
 
-/// Does `work` on one of `threads`, where it may wait for the disk: a guest cannot be stopped while the host blocks on its thread. What it
-/// computes is on the account of the guest or page that waits for it. `None` if it panicked, or the runtime ends.
+/// Does `work` on one of `threads`, where it may wait for the disk: a guest cannot be stopped while the host blocks on its
+/// thread. What it computes is on the account of the guest or page that waits for it. `None` if it panicked, or the runtime
+/// ends.
 ///
 /// What has begun runs to its end, whoever has given up waiting for it, and so keeps its place until then: calls that
 /// are made and dropped do not fill the threads that all apps share.
