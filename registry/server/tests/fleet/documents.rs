@@ -6,15 +6,14 @@ use mpkg_package::{RootChain, RootFile, SecretKey};
 use mpkg_registry::{Config, Registry, backup, restore, serve};
 use serde_json::json;
 
-use super::{context, plan, ready, taken};
+use super::{context, host, plan, ready, taken};
 use crate::common::{APP, Package, TestRegistry, chain, config, fresh, key, read, start, start_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_are_signed_again_and_follow_each_other_over_a_restart() {
     let registry = start().await;
     ready(&registry).await;
-    let mut host = registry.fleet();
-    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let mut host = host(&registry);
     let before = registry.head().await;
     registry.registry.sign_again().await.unwrap();
     let head = registry.head().await;
@@ -39,8 +38,7 @@ async fn a_restored_backup_is_whole_and_newer_than_what_hosts_saw() {
     assert!(backup(registry.folder.path(), &copy).await.is_err(), "nothing is written over");
     // After the backup hosts saw more.
     registry.roll_out(&json!({ "release_seq": 2, "plan": plan() })).await;
-    let mut host = registry.fleet();
-    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let mut host = host(&registry);
     let path = format!("/v1/state/apps/{APP}");
     taken(host.accept_app(&registry.get(&registry.admin, &path).await.ok().bytes, None));
     taken(host.accept_head(&registry.get(&registry.admin, "/v1/state/head").await.ok().bytes, None));
@@ -86,8 +84,7 @@ async fn operators_of_the_machine_see_that_it_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_registrys_root_rotates_and_keeps_its_keys_in_charge() {
     let registry = start().await;
-    let mut host = registry.fleet();
-    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let mut host = host(&registry);
     let mut events = registry.stream(None).await;
     events.next().await.unwrap();
     let pem = std::fs::read_to_string(registry.folder.path().join("keys/root.pem")).unwrap();
@@ -196,8 +193,7 @@ async fn the_registrys_root_is_whole_wherever_the_process_ended() {
 async fn states_do_not_pile_up_and_a_stop_that_changes_nothing_signs_none() {
     let registry = start().await;
     ready(&registry).await;
-    let mut host = registry.fleet();
-    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let mut host = host(&registry);
     let sha256 = mpkg_package::Hash::of(&Package::new(3).unsigned());
     let file = format!("sqlite://{}/registry.db", registry.folder.path().display());
     let db = sqlx::SqlitePool::connect(&file).await.unwrap();

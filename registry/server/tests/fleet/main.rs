@@ -10,7 +10,7 @@ mod stops;
 mod stream;
 
 use common::TestRegistry;
-use mpkg_fleet::{Context, Outcome};
+use mpkg_fleet::{Context, Fleet, Outcome};
 use serde_json::{Value, json};
 
 fn context(unit: &str) -> Context {
@@ -21,6 +21,14 @@ fn context(unit: &str) -> Context {
 #[track_caller]
 fn taken(outcome: Outcome) {
     assert!(outcome.refused.is_none() && !outcome.alarm, "{outcome:?}");
+}
+
+/// A host that knows the registry's roots.
+#[track_caller]
+fn host(registry: &TestRegistry) -> Fleet {
+    let mut host = registry.fleet();
+    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    host
 }
 
 fn plan() -> Value {

@@ -4,7 +4,7 @@ use mpkg_fleet::ApprovalPolicy;
 use mpkg_registry::{Config, Role};
 use serde_json::{Value, json};
 
-use super::{context, plan, ready, taken};
+use super::{context, host, plan, ready, taken};
 use crate::common::{APP, start, start_with};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,8 +175,7 @@ async fn a_plan_says_what_it_can_detect() {
 async fn floors_rise_and_stop_what_is_rolled_out_below_them() {
     let registry = start().await;
     ready(&registry).await;
-    let mut host = registry.fleet();
-    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let mut host = host(&registry);
     let run = async |host: &mut mpkg_fleet::Fleet| {
         let got = registry.get(&registry.admin, &format!("/v1/state/apps/{APP}")).await.ok();
         taken(host.accept_app(&got.bytes, None));

@@ -4,7 +4,7 @@ use mpkg_fleet::{Admission, ApprovalPolicy};
 use mpkg_registry::{Config, Role};
 use serde_json::{Value, json};
 
-use super::{context, plan, ready, taken};
+use super::{context, host, plan, ready, taken};
 use crate::common::{APP, Got, Package, start, start_with};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,8 +42,7 @@ async fn stops_need_no_version_and_are_never_refused() {
 async fn kills_reach_a_host_and_end_by_a_lift_only() {
     let registry = start().await;
     ready(&registry).await;
-    let mut host = registry.fleet();
-    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let mut host = host(&registry);
     let take = async |host: &mut mpkg_fleet::Fleet| {
         let got = registry.get(&registry.admin, &format!("/v1/state/apps/{APP}")).await.ok();
         taken(host.accept_app(&got.bytes, None));

@@ -3,15 +3,14 @@
 use mpkg_fleet::{Follow, StreamEvent};
 use serde_json::json;
 
-use super::{context, ready, taken};
+use super::{context, host, ready, taken};
 use crate::common::{APP, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_follows_the_stream_knows_everything() {
     let registry = start().await;
     ready(&registry).await;
-    let mut host = registry.fleet();
-    taken(host.accept_roots(&registry.registry.roots().to_bytes()));
+    let mut host = host(&registry);
     let mut events = registry.stream(None).await;
     let (_, first) = events.next().await.unwrap();
     let StreamEvent::Heartbeat { at } = first else { panic!("{first:?}") };
