@@ -263,6 +263,15 @@ impl TestRegistry {
         signed.document().clone()
     }
 
+    /// A unit that the app's rollout has not reached. Each has a salt of its own, so a fixed name is in the first five
+    /// percent once in twenty runs.
+    pub async fn unreached(&self) -> String {
+        let state = self.state().await;
+        let bucket = |unit: &String| mpkg_fleet::bucket_of(state.salt.as_str(), unit);
+        let mut units = (0..1_000).map(|number| format!("unit-{number}"));
+        units.find(|unit| bucket(unit) >= u32::from(state.percent.get())).expect("somebody is not reached")
+    }
+
     pub async fn stream(&self, last: Option<&str>) -> Events {
         self.stream_of(&self.admin, last).await
     }

@@ -38,6 +38,7 @@ async fn a_restored_backup_is_whole_and_newer_than_what_hosts_saw() {
     assert!(backup(registry.folder.path(), &copy).await.is_err(), "nothing is written over");
     // After the backup hosts saw more.
     registry.roll_out(&json!({ "release_seq": 2, "plan": plan() })).await;
+    let context = context(&registry.unreached().await);
     let mut host = host(&registry);
     let path = format!("/v1/state/apps/{APP}");
     taken(host.accept_app(&registry.get(&registry.admin, &path).await.ok().bytes, None));
@@ -54,7 +55,7 @@ async fn a_restored_backup_is_whole_and_newer_than_what_hosts_saw() {
     };
     taken(host.accept_app(&get(&path).await, None));
     taken(host.accept_head(&get("/v1/state/head").await, None));
-    let decision = host.decide(&APP.parse().unwrap(), &context("u"), None, None);
+    let decision = host.decide(&APP.parse().unwrap(), &context, None, None);
     assert_eq!(decision.run.unwrap().release_seq, 1);
     let sha256 = mpkg_package::Hash::of(&Package::new(3).unsigned());
     get(&format!("/v1/packages/{sha256}")).await;

@@ -176,16 +176,17 @@ async fn floors_rise_and_stop_what_is_rolled_out_below_them() {
     let registry = start().await;
     ready(&registry).await;
     let mut host = host(&registry);
+    let (id, _) = registry.roll_out(&json!({ "release_seq": 2, "plan": plan() })).await;
+    let context = context(&registry.unreached().await);
     let run = async |host: &mut mpkg_fleet::Fleet| {
         let got = registry.get(&registry.admin, &format!("/v1/state/apps/{APP}")).await.ok();
         taken(host.accept_app(&got.bytes, None));
-        let decision = host.decide(&APP.parse().unwrap(), &context("u1"), None, None);
+        let decision = host.decide(&APP.parse().unwrap(), &context, None, None);
         decision.run.map(|release| release.release_seq)
     };
     let operator = registry.token(Role::Operator).await;
     let (path, because) = (format!("/v1/apps/{APP}/floor"), "a hole in release 1");
     let floor = |min_seq: u64| json!({ "min_seq": min_seq, "reason": because });
-    let (id, _) = registry.roll_out(&json!({ "release_seq": 2, "plan": plan() })).await;
     assert_eq!(run(&mut host).await, Some(1));
     registry.post(&operator, &path, &floor(5)).await.refused(400, "MPKG-P11");
     assert_eq!(registry.post(&operator, &path, &floor(2)).await.ok().json()["min_seq"], 2);
