@@ -26,6 +26,8 @@ test: build ## every test, in Rust and JavaScript; what CI runs
 	@$(CARGO) test --workspace
 	@echo "what runs guests once more, without native code"
 	@MPKG_ENGINE=pulley $(CARGO) test --workspace $(RUNTIME_TESTS)
+	@echo "and in a build without a compiler, on what the other one compiled"
+	@$(CARGO) test -p miniapp-runtime --no-default-features --test precompiled
 	@$(CARGO) test --manifest-path sdk/rust/Cargo.toml --workspace
 	@scripts/test-js.sh
 
@@ -54,6 +56,7 @@ fuzz: tools ## runs each fuzz target for FUZZ_SECONDS (60) seconds, or those in 
 lint: tools ## formatting, clippy and the API docs, as CI checks them
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@$(CARGO) clippy -p miniapp-runtime --no-default-features -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 fmt: ## formats everything

@@ -3,7 +3,9 @@
 use std::thread;
 
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, RegallocAlgorithm, Strategy};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy};
+#[cfg(feature = "compile")]
+use wasmtime::{OptLevel, RegallocAlgorithm, Strategy};
 
 use crate::data::Data;
 use crate::error::HostError;
@@ -11,6 +13,10 @@ use crate::heavy::lower_priority;
 use crate::native::{Making, NativeCache};
 use crate::policy::Policy;
 use crate::pool;
+use crate::precompiled::{CodeError, Vouched};
+
+/// Whether this build makes code, or runs only what it is given.
+pub(crate) const COMPILES: bool = cfg!(feature = "compile");
 
 /// Stack for the host's own functions, above what a guest may use.
 const HOST_STACK: usize = 1536 << 10;
@@ -20,13 +26,18 @@ const HOST_STACK: usize = 1536 << 10;
 pub enum Compiler {
     /// Winch for an app that was never seen, so that it starts at once; Cranelift in the background, from the next
     /// launch on.
+    #[cfg(feature = "compile")]
     #[default]
     Tiered,
     /// Optimized native code: slowest to compile, fastest to run.
+    #[cfg(feature = "compile")]
     Cranelift,
     /// Native code in one pass: compiles several times faster, runs slower.
+    #[cfg(feature = "compile")]
     Winch,
-    /// Portable bytecode and an interpreter, for platforms that forbid making native code at run time.
+    /// Portable bytecode and an interpreter, for platforms that forbid making native code at run time. Without the
+    /// feature `compile` there is nothing else, and the bytecode comes from [`Host::add_code`](crate::Host::add_code).
+    #[cfg_attr(not(feature = "compile"), default)]
     Pulley,
 }
 
@@ -55,8 +66,11 @@ impl std::str::FromStr for Compiler {
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
+            #[cfg(feature = "compile")]
             "tiered" => Ok(Self::Tiered),
+            #[cfg(feature = "compile")]
             "cranelift" => Ok(Self::Cranelift),
+            #[cfg(feature = "compile")]
             "winch" => Ok(Self::Winch),
             "pulley" => Ok(Self::Pulley),
             other => Err(UnknownCompiler(other.to_owned())),
@@ -64,10 +78,15 @@ impl std::str::FromStr for Compiler {
     }
 }
 
-/// A name that is none of `tiered`, `cranelift`, `winch` and `pulley`.
+/// A name that is none of `tiered`, `cranelift`, `winch` and `pulley`; without the feature `compile`, not the last.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no engine; it is one of `tiered`, `cranelift`, `winch` and `pulley`.")]
+#[error("`{0}` is no engine of this build; it has {ENGINES}.")]
 pub struct UnknownCompiler(String);
+
+#[cfg(feature = "compile")]
+const ENGINES: &str = "`tiered`, `cranelift`, `winch` and `pulley`";
+#[cfg(not(feature = "compile"))]
+const ENGINES: &str = "`pulley`";
 
 /// The engine of a host; for [`Compiler::Tiered`], that of its optimizing tier. Its instances come from a pool where
 /// there is address space for one. Public so that a benchmark can run plain wasmtime with the same settings.
@@ -90,7 +109,9 @@ pub fn engine(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Engine> {
 fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     match compiler {
+        #[cfg(feature = "compile")]
         Compiler::Cranelift | Compiler::Tiered => config.strategy(Strategy::Cranelift),
+        #[cfg(feature = "compile")]
         Compiler::Winch => in_one_pass(&mut config),
         Compiler::Pulley => config.target(PULLEY)?,
     };
@@ -114,6 +135,7 @@ fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
 /// allocating their registers in one pass too takes a tenth off the whole.
 /// Tables that map code back to the module are for those who look at it in a debugger or profiler: traps have their
 /// own, and kills and stack walks need none.
+#[cfg(feature = "compile")]
 fn in_one_pass(config: &mut Config) -> &mut Config {
     config
         .strategy(Strategy::Winch)
@@ -145,8 +167,15 @@ impl Tier {
         self.native.cached(&self.engine, digest)
     }
 
+    #[cfg(feature = "compile")]
     fn compile(&self, component: &[u8]) -> wasmtime::Result<Component> {
         Component::new(&self.engine, component)
+    }
+
+    /// Nobody asks for it: see [`COMPILES`].
+    #[cfg(not(feature = "compile"))]
+    fn compile(&self, _component: &[u8]) -> wasmtime::Result<Component> {
+        Err(wasmtime::Error::msg("this build has no compiler"))
     }
 }
 
@@ -169,10 +198,13 @@ impl Tiers {
     pub(crate) fn open(compiler: Compiler, policy: &Policy, data: &Data) -> Result<Self, HostError> {
         let fast = match compiler {
             // There are processors that it has no code for; their apps start later.
+            #[cfg(feature = "compile")]
             Compiler::Tiered => engine(Compiler::Winch, policy)
                 .inspect_err(|error| tracing::warn!(%error, "apps that were never seen start slowly here"))
                 .ok(),
-            Compiler::Cranelift | Compiler::Winch | Compiler::Pulley => None,
+            #[cfg(feature = "compile")]
+            Compiler::Cranelift | Compiler::Winch => None,
+            Compiler::Pulley => None,
         };
         let best = engine(compiler, policy).map_err(HostError::Engine)?;
         let fast = fast.map(|fast| Tier::open(fast, data)).transpose()?;
@@ -245,6 +277,18 @@ impl Tiers {
                 }
             }
         }
+    }
+
+    /// Keeps code that was made elsewhere.
+    pub(crate) fn adopt(&self, code: &Vouched<'_>) -> Result<(), CodeError> {
+        self.best.native.adopt(&self.best.engine, code)?;
+        self.fast.iter().for_each(|fast| fast.native.remove(&code.digest()));
+        Ok(())
+    }
+
+    /// Whether a release can be started: with code that is here, or that is made now.
+    pub(crate) fn can_run(&self, digest: &str) -> bool {
+        COMPILES || self.best.native.has(digest)
     }
 
     /// Removes the code of a package that is no longer installed.

@@ -229,6 +229,12 @@ pub enum LaunchError {
         /// What the engine reported.
         reason: String,
     },
+    /// This build has no compiler, and has been given no code for the release.
+    #[error("`{app_id}` has no code for this host, which cannot compile it; give it with `Host::add_code`.")]
+    NoCode {
+        /// The app.
+        app_id: String,
+    },
     /// The operator of the fleet has switched this release off.
     #[error("`{app_id}` {version} is switched off by the operator: {reason} (kill {kill}).")]
     Killed {
@@ -299,6 +305,7 @@ impl LaunchError {
             Self::Unusable { .. } => "MPKG-H17",
             Self::DoesNotFit { .. } => "MPKG-H18",
             Self::Closing => "MPKG-H19",
+            Self::NoCode { .. } => "MPKG-H72",
             Self::Killed { .. } => "MPKG-H40",
             Self::NotAllowed { cause: Cause::BelowFloor, .. } => "MPKG-H42",
             Self::NotAllowed { .. } => "MPKG-H41",

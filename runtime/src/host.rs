@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use mpkg_manifest::Language;
-use mpkg_package::Trust;
+use mpkg_package::{PublicKey, Trust};
 use tokio::runtime::Handle;
 
 use crate::bridge::{self, Bridge, Profiles, UserProfile};
@@ -22,6 +22,7 @@ use crate::memory::HostMemory;
 use crate::policy::Policy;
 use crate::prepare::{Compiles, Prepared};
 use crate::provider::{DenyPermissions, PermissionProvider};
+use crate::senses::{Clock, Senses};
 use crate::stop::StopReason;
 use crate::sweep::sweep;
 use crate::ticker::Ticker;
@@ -37,6 +38,8 @@ pub struct HostBuilder {
     bridges: Vec<Bridge>,
     trust: Vec<Trust>,
     profiles: Option<Arc<Profiles>>,
+    senses: Senses,
+    code_from: Vec<PublicKey>,
     supervised: bool,
 }
 
@@ -90,6 +93,14 @@ impl HostBuilder {
         self
     }
 
+    /// Runs code that was compiled elsewhere and is signed with this key, which is the embedder's own and for nothing else:
+    /// who has it can do in this process what the host can. See [`Host::add_code`].
+    #[must_use]
+    pub fn code_from(mut self, key: PublicKey) -> Self {
+        self.code_from.push(key);
+        self
+    }
+
     /// Launches nothing before an agent has given its first orders: what is switched off must be known. For every host
     /// that starts an [`Agent`](crate::updates::Agent), or one whose agent does not start would run what was killed.
     /// Default: false, since a host without an agent waits for nobody.
@@ -108,6 +119,42 @@ impl HostBuilder {
         Fut: Future<Output = UserProfile> + Send + 'static,
     {
         self.profiles = Some(Arc::new(move |user| Box::pin(lookup(user))));
+        self
+    }
+
+    /// Tells apps this time instead of the system's: a fixed one in a test, the one of a session that is played again.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// struct Stopped;
+    /// impl miniapp_runtime::Clock for Stopped {
+    ///     fn now(&self) -> SystemTime {
+    ///         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    ///     }
+    ///     fn monotonic(&self) -> Duration {
+    ///         Duration::ZERO
+    ///     }
+    /// }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let host = miniapp_runtime::Host::builder(folder.path()).clock(Stopped).build().unwrap();
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.senses.clock = Arc::new(clock);
+        self
+    }
+
+    /// Gives apps these random bytes instead of the system's: `fill` fills all of a buffer. Apps may make keys of them,
+    /// so what can be foretold is for tests alone. A call to `random` fails where `fill` does; an app that asks through
+    /// WASI, which knows no failure, is ended.
+    #[must_use]
+    pub fn randomness(
+        mut self,
+        fill: impl Fn(&mut [u8]) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.senses.random = Arc::new(fill);
         self
     }
 
@@ -157,11 +204,13 @@ impl HostBuilder {
             policy: Arc::new(self.policy),
             broker,
             trust: self.trust,
+            code_from: self.code_from,
             runtime,
             apps: Mutex::default(),
             living: Arc::default(),
             heavy: Arc::default(),
             local,
+            senses: self.senses,
             orders: Arc::new(InForce::new(self.supervised)),
             gates: Gates::default(),
             shelving: Mutex::default(),
@@ -181,6 +230,7 @@ pub(crate) struct Inner {
     pub(crate) policy: Arc<Policy>,
     pub(crate) broker: Arc<Broker>,
     pub(crate) trust: Vec<Trust>,
+    pub(crate) code_from: Vec<PublicKey>,
     pub(crate) runtime: Handle,
     pub(crate) apps: Mutex<HashMap<String, Arc<Prepared>>>,
     pub(crate) living: Arc<Living>,
@@ -188,6 +238,7 @@ pub(crate) struct Inner {
     pub(crate) memory: Arc<HostMemory>,
     pub(crate) compiles: Compiles,
     pub(crate) local: Locals,
+    pub(crate) senses: Senses,
     /// What a fleet's signed state says, if this host is part of one.
     pub(crate) orders: Arc<InForce>,
     pub(crate) gates: Gates,
@@ -242,6 +293,8 @@ impl Host {
             bridges: Vec::new(),
             trust: Vec::new(),
             profiles: None,
+            senses: Senses::default(),
+            code_from: Vec::new(),
             supervised: false,
         }
     }

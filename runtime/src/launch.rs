@@ -280,6 +280,7 @@ fn session(inner: &Inner, app: &App, life: &Arc<Life>, seat: Arc<Seat>) -> Resul
         rates: Rates::new(app.rates.clone()),
         disk_rate: OnceLock::new(),
         disk_bytes_per_second: inner.policy.disk_bytes_per_second,
+        senses: inner.senses.launched(),
         network: Connections::new(&inner.policy.network),
         connections: Arc::new(Semaphore::new(CONNECTIONS_EACH)),
         page_time: PageTime::new(limits.cpu_per_second),

@@ -39,12 +39,14 @@ mod open_metrics;
 mod page_time;
 mod policy;
 mod pool;
+mod precompiled;
 mod prepare;
 mod provider;
 mod publish;
 mod rates;
 pub mod rpc;
 pub mod rules;
+mod senses;
 mod session;
 mod settings;
 mod slot;
@@ -75,11 +77,15 @@ pub use memory::Fit;
 pub use metrics::{InstanceMetrics, MethodMetrics, Phase};
 pub use notify::{Level, Notification, Notifications};
 pub use policy::{PAGE, Policy};
+#[cfg(feature = "compile")]
+pub use precompiled::precompile;
+pub use precompiled::{CodeError, PAYLOAD_TYPE as CODE_PAYLOAD_TYPE};
 pub use provider::{
     Decision, DecisionFuture, DenyPermissions, PermissionProvider, PermissionRequest, PromptPermissions,
     StaticPermissions,
 };
 pub use publish::{PublishError, Published, Receiver};
+pub use senses::Clock;
 pub use settings::{AppStorage, WipeError};
 pub use snapshot::{HostSnapshot, InstanceSnapshot, RunningSnapshot};
 pub use stop::StopReason;

@@ -15,7 +15,8 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::data::{Data, DataError, StagedFile};
-use crate::unchecked::Sealer;
+use crate::precompiled::{CodeError, Vouched};
+use crate::unchecked::{SEAL, Sealer};
 
 /// Where compiled code comes from.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl NativeCache {
     pub(crate) fn open(data: &Data, engine: &Engine) -> Result<Self, DataError> {
         let key = data.secret("native.key")?;
         let mut hasher = Fingerprint(blake3::Hasher::new());
-        engine.precompile_compatibility_hash().hash(&mut hasher);
+        identify(engine, &mut hasher);
         let engine = HEXLOWER.encode(hasher.0.finalize().as_bytes().get(..8).unwrap_or_default());
         Ok(Self {
             folder: data.folder().join("native"),
@@ -97,21 +98,40 @@ impl NativeCache {
                 return false;
             }
         };
-        let path = self.path(digest);
-        let kept = StagedFile::write(&path, &[&seal, &image]).and_then(|staged| {
-            // Held while it is put in its place, so that what is forgotten meanwhile is there to be removed.
-            let making = self.lock();
-            if making.get(digest).is_some_and(|&(_, forgotten)| forgotten) {
-                return Ok(false);
-            }
-            let placed = staged.place()?;
-            drop(making);
-            placed.sync().map(|()| true)
-        });
-        kept.unwrap_or_else(|error| {
+        self.write(digest, &seal, &image).unwrap_or_else(|error| {
             tracing::warn!(%error, "compiled code could not be cached");
             false
         })
+    }
+
+    /// Keeps code that was made elsewhere, if this engine runs it.
+    pub(crate) fn adopt(&self, engine: &Engine, code: &Vouched<'_>) -> Result<(), CodeError> {
+        let (digest, seal) = (code.digest(), self.sealer.adopt(code));
+        let loaded = self.sealer.load(engine, &digest, &[&seal[..], code.image()].concat());
+        loaded.map_err(|error| CodeError::OtherEngine { reason: error.to_string() })?;
+        match self.write(&digest, &seal, code.image())? {
+            true => Ok(()),
+            false => Err(CodeError::NotInstalled { package: digest }),
+        }
+    }
+
+    /// False if the package was forgotten meanwhile.
+    fn write(&self, digest: &str, seal: &[u8; SEAL], image: &[u8]) -> Result<bool, DataError> {
+        let path = self.path(digest);
+        let staged = StagedFile::write(&path, &[seal, image])?;
+        // Held while it is put in its place, so that what is forgotten meanwhile is there to be removed.
+        let making = self.lock();
+        if making.get(digest).is_some_and(|&(_, forgotten)| forgotten) {
+            return Ok(false);
+        }
+        let placed = staged.place()?;
+        drop(making);
+        placed.sync().map(|()| true)
+    }
+
+    /// Whether there is code for a package, as far as can be told without reading it.
+    pub(crate) fn has(&self, digest: &str) -> bool {
+        self.path(digest).exists()
     }
 
     /// Removes the code of a package that is no longer installed.
@@ -141,6 +161,18 @@ impl NativeCache {
     fn path(&self, digest: &str) -> PathBuf {
         self.folder.join(format!("{digest}-{}.bin", self.sealer.engine()))
     }
+}
+
+/// What tells engines apart whose code is not each other's.
+#[cfg(feature = "compile")]
+fn identify(engine: &Engine, hasher: &mut Fingerprint) {
+    engine.precompile_compatibility_hash().hash(hasher);
+}
+
+/// An engine that compiles nothing knows code for it when it sees it, and only then.
+#[cfg(not(feature = "compile"))]
+fn identify(_engine: &Engine, hasher: &mut Fingerprint) {
+    env!("CARGO_PKG_VERSION").hash(hasher);
 }
 
 /// Feeds what is hashed to BLAKE3: the standard library's hasher promises nothing from one release to the next.

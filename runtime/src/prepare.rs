@@ -16,7 +16,7 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::app::{self, App};
 use crate::data::Installed;
-use crate::engine::{Code, Tiers};
+use crate::engine::{COMPILES, Code, Tiers};
 use crate::error::LaunchError;
 use crate::host::{Host, Inner};
 use crate::limits::Limits;
@@ -147,6 +147,7 @@ async fn make(inner: &Arc<Inner>, installed: Arc<Installed>) -> Result<Arc<App>,
     metrics.phase(Phase::Load, started.elapsed());
     let code = match cached {
         Some(code) => code,
+        None if !COMPILES => return Err(LaunchError::NoCode { app_id: installed.app_id.clone() }),
         None => {
             let started = Instant::now();
             let slot = inner.compiles.now.clone().acquire_owned().await;

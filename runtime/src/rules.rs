@@ -287,4 +287,23 @@ pub const RULES: &[Rule] = &[
         attack: "Without random bytes a token could be guessed, and without its address no page finds its host.",
         fix: "Choose another port, or 0 for any that is free.",
     },
+    Rule {
+        code: "MPKG-H70",
+        title: "Compiled code is from whom the host has it",
+        attack: "Compiled code does what it likes in the host's process: no sandbox is left around it.",
+        fix: "Compile it again, sign it with the key that the host is built with, and give the whole file.",
+    },
+    Rule {
+        code: "MPKG-H71",
+        title: "Compiled code is for this engine",
+        attack: "Code for another version, processor or setting of the engine would read and write past its memory.",
+        fix: "Compile it with the version of the runtime, the compiler and the policy that the host has.",
+    },
+    Rule {
+        code: "MPKG-H72",
+        title: "A host without a compiler is given code",
+        attack: "Nothing: a host that is built without a compiler, so that no hostile module is ever compiled on a device, \
+                 runs what its own servers have compiled.",
+        fix: "Compile the release with `precompile`, and give the file to `Host::add_code` after the install.",
+    },
 ];

@@ -25,6 +25,7 @@ use crate::notify::Outbox;
 use crate::page_time::PageTime;
 use crate::rates::{Rate, Rates};
 use crate::rpc::{RpcError, code};
+use crate::senses::Sensed;
 
 /// Seconds' worth of writing that an app may save up.
 const SAVED: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
@@ -75,6 +76,7 @@ pub(crate) struct Session {
     /// What it may write to disk; made when it first does.
     pub(crate) disk_rate: OnceLock<Rate>,
     pub(crate) disk_bytes_per_second: NonZeroU32,
+    pub(crate) senses: Sensed,
     pub(crate) network: Connections,
     /// Places for connections of its page.
     pub(crate) connections: Arc<Semaphore>,

@@ -3,6 +3,8 @@
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::precompiled::Vouched;
+
 /// Bytes of a seal.
 pub(crate) const SEAL: usize = blake3::OUT_LEN;
 
@@ -34,13 +36,19 @@ impl Sealer {
         &self.engine
     }
 
-    /// An image of compiled code, and its seal, which stands before it. Nothing else is ever sealed.
+    /// An image of compiled code, and its seal, which stands before it. Nothing but this and what is vouched for is ever
+    /// sealed.
     ///
     /// # Errors
     /// If the engine cannot write the code.
     pub(crate) fn seal(&self, digest: &str, code: &Component) -> wasmtime::Result<([u8; SEAL], Vec<u8>)> {
         let image = code.serialize()?;
         Ok((self.mac(digest, &image), image))
+    }
+
+    /// The seal of code that was signed by somebody whom the embedder has it from.
+    pub(crate) fn adopt(&self, code: &Vouched<'_>) -> [u8; SEAL] {
+        self.mac(&code.digest(), code.image())
     }
 
     /// Binds the image to the package and the engine, so that one app's code cannot be passed off as another's.
@@ -62,7 +70,8 @@ impl Sealer {
             return Err(SealError::Broken);
         }
         // SAFETY: `image` is in our own memory, where nobody can change it after the check, and its seal proves that
-        // this host wrote it as the output of `Component::serialize` for this very engine configuration.
+        // this host wrote it as the output of `Component::serialize` for this very engine configuration, or has it from
+        // whom its embedder trusts to have done just that; whether the configuration is this one, the engine compares.
         unsafe { Component::deserialize(engine, image) }.map_err(SealError::Refused)
     }
 }

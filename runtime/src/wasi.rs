@@ -1,21 +1,27 @@
 //! The few WASI interfaces that some toolchains' guests import even when their source uses none of them.
 //!
 //! No file system, no sockets, no HTTP: those have no quota and no permission. Standard output and error go to the
-//! app's log, the environment is empty, and the time and randomness are what `clock` and `random` give to everybody.
+//! app's log, the environment is empty, and time and randomness are the host's, as for `clock` and `random`.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use rand_core::TryRng;
 use tokio::io::AsyncWrite;
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::bindings::cli;
+use wasmtime_wasi::p2::bindings::{cli, random};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use crate::guest::Guest;
 use crate::notify::Level;
+use crate::senses::nanos;
 use crate::session::Session;
+use crate::stop::StopReason;
 
 /// The most one call to WASI's random interfaces gives, in bytes.
 const RANDOM: u64 = 65_536;
@@ -26,6 +32,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
+    random::insecure::add_to_linker::<Guest, WasiRandom>(linker, Guest::random)?;
+    random::insecure_seed::add_to_linker::<Guest, WasiRandom>(linker, Guest::random)?;
     cli::exit::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
     cli::environment::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
     cli::terminal_input::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
@@ -35,12 +43,19 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     cli::terminal_stderr::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)
 }
 
-/// A context without arguments, environment, folders or network.
+/// A context without arguments, environment, folders or network, and with nothing of the system's.
 pub(crate) fn context(session: &Arc<Session>) -> WasiCtx {
     let mut builder = WasiCtx::builder();
-    let of = session.clone();
+    let (of, senses) = (session.clone(), Senses(session.clone()));
+    let mut seed = [0; 16];
+    senses.fill(&mut seed);
     let log: Arc<Log> = Arc::new(move |level, line| of.log(level, line));
     builder
+        .wall_clock(senses.clone())
+        .monotonic_clock(senses.clone())
+        .secure_random(senses.clone())
+        .insecure_random(senses)
+        .insecure_random_seed(u128::from_le_bytes(seed))
         .max_random_size(RANDOM)
         .stdout(LogStream { log: log.clone(), level: Level::Info })
         .stderr(LogStream { log, level: Level::Warn })
@@ -54,6 +69,62 @@ impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let ctx = self.wasi.get_or_insert_with(|| Box::new(context(&self.session)));
         WasiCtxView { ctx, table: &mut self.resources }
+    }
+}
+
+/// What the guest's instance senses, in WASI's terms.
+#[derive(Clone)]
+struct Senses(Arc<Session>);
+
+impl Senses {
+    /// WASI has no way to say that there is none: the guest must not go on with what can be foretold.
+    fn fill(&self, bytes: &mut [u8]) {
+        if let Err(error) = self.0.senses.fill(bytes) {
+            self.0
+                .life
+                .stop(StopReason::Killed { why: format!("there are no random bytes for it: {error}") });
+        }
+    }
+}
+
+impl HostWallClock for Senses {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0.senses.unix()
+    }
+}
+
+impl HostMonotonicClock for Senses {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.0.senses.elapsed())
+    }
+}
+
+impl TryRng for Senses {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.fill(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.fill(bytes);
+        Ok(())
     }
 }
 
@@ -114,7 +185,27 @@ impl OutputStream for LogStream {
 mod tests {
     use std::sync::Mutex;
 
+    use wasmtime::component::Component;
+
     use super::*;
+
+    /// Something of each interface that a package may import. A linker takes an instance of which nothing is wanted for
+    /// there, whether it is or not.
+    const ALL: &str = include_str!("wasi/all.wat");
+
+    #[test]
+    fn what_a_package_may_import_is_there() {
+        for name in mpkg_package::wasm::WASI_INTERFACES {
+            assert!(ALL.contains(&format!("(import \"wasi:{name}@0.2.0\" (instance")), "{name}");
+        }
+        let engine = crate::engine::engine(Default::default(), &Default::default()).unwrap();
+        let component = Component::new(&engine, ALL).unwrap();
+        let mut linker = Linker::new(&engine);
+        add_to_linker(&mut linker).unwrap();
+        linker.instantiate_pre(&component).unwrap();
+        let other = ALL.replacen("(component", "(component (import \"wasi:x/y@0.2.0\" (func))", 1);
+        assert!(linker.instantiate_pre(&Component::new(&engine, other).unwrap()).is_err());
+    }
 
     /// Where there is no runtime that could do it later.
     #[test]

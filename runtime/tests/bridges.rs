@@ -4,11 +4,13 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use common::{APP, Package, builder, call, host, host_with};
 use miniapp_runtime::rpc::{RpcError, code};
-use miniapp_runtime::{Bridge, Limit, Limits, Notification, Policy, StaticPermissions};
+use miniapp_runtime::{Bridge, Clock, Limit, Limits, Notification, Policy, StaticPermissions};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -30,6 +32,58 @@ async fn clock_and_random() {
         assert_eq!(call(&app, "1random.bytes", params).await, Err(code::INVALID_PARAMS));
     }
     assert_eq!(call(&app, "0clock.now", json!({ "zone": "UTC" })).await, Err(code::INVALID_PARAMS));
+}
+
+/// A clock that stands at one second past 1 800 000 000, three nanoseconds after each launch.
+struct Told(AtomicU64);
+
+impl Clock for Told {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_001)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(3 * self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn time_and_chance_are_what_the_host_says_by_way_of_wasi_too() {
+    let host = host_with(|b| {
+        b.clock(Told(AtomicU64::new(5))).randomness(|bytes| {
+            bytes.fill(7);
+            Ok(())
+        })
+    });
+    let app = host.run(&Package::with(&["clock", "random"])).await;
+    let mut told = Vec::new();
+    for (method, params) in [
+        ("0clock.now", json!({})),
+        ("0clock.monotonic", json!({})),
+        ("1random.bytes", json!({ "length": 3 })),
+    ] {
+        told.push(call(&app, method, params).await.unwrap());
+    }
+    assert_eq!(
+        told,
+        [json!({ "unix_ms": 1_800_000_001_000_u64 }), json!({ "nanos": 3 }), json!({ "base64": "BwcH" })]
+    );
+    let component = wat::parse_str(common::puppet::sensing()).unwrap();
+    let app = host.run(&Package { component, code: 2, ..Package::default() }).await;
+    let sensed: String = app.call("sense", &json!({})).await.unwrap();
+    let (seconds, nanos) = ("01d2496b00000000", "0300000000000000");
+    assert_eq!(sensed, format!("{seconds}{nanos}{}", "07".repeat(32)));
+}
+
+#[tokio::test]
+async fn an_app_does_not_go_on_without_the_randomness_that_it_asked_for() {
+    let host = host_with(|b| b.randomness(|_| Err(std::io::Error::other("none is left"))));
+    let app = host.run(&Package::with(&["random"])).await;
+    assert_eq!(call(&app, "0random.bytes", json!({ "length": 3 })).await, Err(code::INTERNAL_ERROR));
+    let component = wat::parse_str(common::puppet::sensing()).unwrap();
+    let app = host.run(&Package { component, code: 2, ..Package::default() }).await;
+    let ended = app.call::<String>("sense", &json!({})).await.unwrap_err();
+    assert!(ended.to_string().contains("none is left"), "{ended}");
 }
 
 /// Or an app would have its host compute on threads where nobody counts it.

@@ -1,4 +1,4 @@
-//! `random`: random bytes from the operating system. Needs no permission.
+//! `random`: random bytes. Needs no permission.
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
@@ -21,17 +21,14 @@ struct Filled {
 }
 
 pub(super) fn bridge() -> Bridge {
-    Bridge::new("random").immediate("random.bytes", |_, Bytes { length }| {
+    Bridge::new("random").immediate("random.bytes", |caller, Bytes { length }| {
         if length == 0 || length > LIMIT {
             return Err(RpcError::invalid_params(format!(
                 "`length` is {length}; it must be from 1 to {LIMIT}."
             )));
         }
         let mut bytes = vec![0; length];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            tracing::error!(%error, "the operating system gave no random bytes");
-            RpcError::internal()
-        })?;
+        caller.session.senses.fill(&mut bytes).map_err(|_told| RpcError::internal())?;
         Ok(Filled { base64: BASE64.encode(&bytes) })
     })
 }

@@ -108,10 +108,14 @@ async fn change(inner: &Arc<Inner>, life: &Arc<Life>) -> Result<Arc<Installed>, 
     Ok(take(inner, life, &here, current))
 }
 
-/// Puts the next release in the current one's place, unless the orders do not let it run.
+/// Puts the next release in the current one's place, unless the orders do not let it run or its code is yet to come.
 async fn turn(inner: &Arc<Inner>, app_id: &str, next: String) -> Result<Result<(), DataError>, LaunchError> {
     let app_id = app_id.to_owned();
-    blocking(inner, move |inner| inner.data.turn(&app_id, &next, |it| inner.orders.allow(it))).await
+    let turn = move |inner: &Inner| {
+        let may_run = inner.tiers.can_run(&next);
+        inner.data.turn(&app_id, &next, |it| may_run && inner.orders.allow(it))
+    };
+    blocking(inner, turn).await
 }
 
 async fn blocking<T: Send + 'static>(
@@ -158,7 +162,7 @@ impl Inner {
                 return Ok(false);
             }
             let pending = inner.data.on_hand(&app_id)?.is_some_and(|here| here.next.is_some());
-            if at_once && pending {
+            if at_once && pending && inner.tiers.can_run(&digest) {
                 unload(inner.chosen_of(&app_id), StopReason::Unloaded).await;
                 turn(&inner, &app_id, digest).await??;
             }

@@ -137,9 +137,9 @@ pub fn builder(folder: &std::path::Path) -> HostBuilder {
 
 /// The compiler that the environment names, or else the one that compiles once and for all.
 pub fn one_compiler() -> Compiler {
-    match Compiler::from_environment().unwrap() {
-        Compiler::Tiered => Compiler::Cranelift,
-        other => other,
+    match std::env::var("MPKG_ENGINE") {
+        Ok(name) if name != "tiered" => name.parse().unwrap(),
+        _ => "cranelift".parse().unwrap(),
     }
 }
 

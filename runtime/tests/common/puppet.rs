@@ -92,7 +92,7 @@ pub fn when_launched(does: &str) -> String {
 
 /// The same as [`component`], but `doze` waits for ten minutes by WASI's clock.
 pub fn dozing() -> String {
-    let doze = r#"
+    let does = r#"
       (if (i32.eq (local.get $head) (i32.const 0x657a6f64)) (then ;; doze
         (call $block (call $subscribe (i64.const 600000000000)))
         (return (call $ok (i32.const 1024) (i32.const 9)))))"#;
@@ -107,24 +107,72 @@ pub fn dozing() -> String {
     (export "subscribe-duration" (func (param "when" u64) (result (own $its))))))
   (core func $subscribe (canon lower (func $clock "subscribe-duration")))
   (core func $block (canon lower (func $poll "[method]pollable.block")))"#;
-    let types = r#"(alias export $types "rpc-error" (type $err))"#;
+    with_wasi(imports, &[("subscribe", "(param i64) (result i32)"), ("block", "(param i32)")], does)
+}
+
+/// The same as [`component`], but `sense` answers what WASI's interfaces tell, in hexadecimal digits: the seconds of the
+/// time of day, the nanoseconds of the other clock, eight random bytes, eight for which guessing does no harm, and the
+/// seed of sixteen.
+pub fn sensing() -> String {
+    let does = r#"
+      (if (i32.eq (local.get $head) (i32.const 0x736e6573)) (then ;; sens
+        (call $seed (i32.const 1336))
+        (call $wall (i32.const 1304))
+        (i64.store (i32.const 1312) (call $monotonic))
+        (i64.store (i32.const 1320) (call $random))
+        (i64.store (i32.const 1328) (call $insecure))
+        (local.set $n (i32.const 0))
+        (i32.store8 (i32.const 1400) (i32.const 34))
+        (loop $digit
+          (i32.store8 (i32.add (i32.const 1401) (local.get $n))
+            (i32.load8_u (i32.add (i32.const 1270) (i32.and (i32.const 15) (i32.shr_u
+              (i32.load8_u (i32.add (i32.const 1304) (i32.shr_u (local.get $n) (i32.const 1))))
+              (i32.mul (i32.const 4) (i32.xor (i32.const 1) (i32.and (local.get $n) (i32.const 1)))))))))
+          (local.set $n (i32.add (local.get $n) (i32.const 1)))
+          (br_if $digit (i32.lt_u (local.get $n) (i32.const 96))))
+        (i32.store8 (i32.const 1497) (i32.const 34))
+        (return (call $ok (i32.const 1400) (i32.const 98)))))"#;
+    let imports = r#"
+  (import "wasi:clocks/wall-clock@0.2.0" (instance $wall-clock
+    (type $record (record (field "seconds" u64) (field "nanoseconds" u32)))
+    (export "datetime" (type $datetime (eq $record)))
+    (export "now" (func (result $datetime)))))
+  (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock (export "now" (func (result u64)))))
+  (import "wasi:random/random@0.2.0" (instance $random-bytes (export "get-random-u64" (func (result u64)))))
+  (import "wasi:random/insecure@0.2.0" (instance $weak
+    (export "get-insecure-random-u64" (func (result u64)))))
+  (import "wasi:random/insecure-seed@0.2.0" (instance $weak-seed
+    (export "insecure-seed" (func (result (tuple u64 u64))))))
+  (core func $wall (canon lower (func $wall-clock "now") (memory (core memory $mem "memory"))))
+  (core func $monotonic (canon lower (func $clock "now")))
+  (core func $random (canon lower (func $random-bytes "get-random-u64")))
+  (core func $insecure (canon lower (func $weak "get-insecure-random-u64")))
+  (core func $seed (canon lower (func $weak-seed "insecure-seed") (memory (core memory $mem "memory"))))"#;
+    let functions = [
+        ("wall", "(param i32)"),
+        ("monotonic", "(result i64)"),
+        ("random", "(result i64)"),
+        ("insecure", "(result i64)"),
+        ("seed", "(param i32)"),
+    ];
+    let data = r#"(data (i32.const 1100) "log.write")"#;
+    let digits = r#"(data (i32.const 1270) "0123456789abcdef")"#;
+    with_wasi(imports, &functions, does).replacen(data, &format!("{data}\n    {digits}"), 1)
+}
+
+/// `imports` are of the component, and lowered to functions of these names and types.
+fn with_wasi(imports: &str, functions: &[(&str, &str)], does: &str) -> String {
+    let every = |of: &dyn Fn(&str, &str) -> String| -> String {
+        functions.iter().map(|(name, kind)| of(name, kind)).collect()
+    };
+    let imported = every(&|name, kind| format!("\n    (import \"host\" \"{name}\" (func ${name} {kind}))"));
+    let given = every(&|name, _| format!(" (export \"{name}\" (func ${name}))"));
+    let instantiated = "(core instance $mem (instantiate $libc))";
     let memory = r#"(import "libc" "memory" (memory 2))"#;
-    write(&[], doze)
-        .replacen(types, &format!("{types}{imports}"), 1)
-        .replacen(
-            memory,
-            &format!(
-                r#"{memory}
-    (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
-    (import "host" "block" (func $block (param i32)))"#
-            ),
-            1,
-        )
-        .replacen(
-            r#"(with "host" (instance))"#,
-            r#"(with "host" (instance (export "subscribe" (func $subscribe)) (export "block" (func $block))))"#,
-            1,
-        )
+    write(&[], does)
+        .replacen(instantiated, &format!("{instantiated}{imports}"), 1)
+        .replacen(memory, &format!("{memory}{imported}"), 1)
+        .replacen(r#"(with "host" (instance))"#, &format!(r#"(with "host" (instance{given}))"#), 1)
 }
 
 fn write(interfaces: &[&str], lifecycle: &str) -> String {
