@@ -56,7 +56,7 @@ fuzz: tools ## runs each fuzz target for FUZZ_SECONDS (60) seconds, or those in 
 lint: tools ## formatting, clippy and the API docs, as CI checks them
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
-	@$(CARGO) clippy -p miniapp-runtime --no-default-features -- -D warnings
+	@$(CARGO) clippy -p miniapp-runtime --no-default-features --lib --test precompiled -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 fmt: ## formats everything

@@ -3,7 +3,7 @@
 use std::thread;
 
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, ModuleVersionStrategy};
 #[cfg(feature = "compile")]
 use wasmtime::{OptLevel, RegallocAlgorithm, Strategy};
 
@@ -17,6 +17,10 @@ use crate::precompiled::{CodeError, Vouched};
 
 /// Whether this build makes code, or runs only what it is given.
 pub(crate) const COMPILES: bool = cfg!(feature = "compile");
+
+/// What code is for, and the only thing it is loaded by. The engine itself would take code of another minor version, which
+/// may be what a flaw of its compiler was mended by.
+pub(crate) const VERSION: &str = concat!("miniapp-runtime ", env!("CARGO_PKG_VERSION"), ", wasmtime 48.0.8");
 
 /// Stack for the host's own functions, above what a guest may use.
 const HOST_STACK: usize = 1536 << 10;
@@ -125,7 +129,8 @@ fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
         .concurrency_support(false)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
-        .wasm_tail_call(false);
+        .wasm_tail_call(false)
+        .module_version(ModuleVersionStrategy::Custom(VERSION.to_owned()))?;
     Ok(config)
 }
 
@@ -286,9 +291,10 @@ impl Tiers {
         Ok(())
     }
 
-    /// Whether a release can be started: with code that is here, or that is made now.
+    /// Whether a release can be started: with code that is here, or that is made now. Without a compiler it takes as long as
+    /// to load the code.
     pub(crate) fn can_run(&self, digest: &str) -> bool {
-        COMPILES || self.best.native.has(digest)
+        COMPILES || self.cached_best(digest).is_some()
     }
 
     /// Removes the code of a package that is no longer installed.
@@ -328,9 +334,17 @@ const PULLEY: &str = "pulley64";
 #[cfg(target_pointer_width = "32")]
 const PULLEY: &str = "pulley32";
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compile"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn code_is_for_the_engine_that_is_built_in() {
+        let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
+        let (_, wasmtime) = lock.split_once("name = \"wasmtime\"\nversion = \"").unwrap();
+        let version = wasmtime.split_once('"').unwrap().0;
+        assert!(VERSION.ends_with(&format!("wasmtime {version}")), "{VERSION}, and {version} is built in");
+    }
 
     /// An app with a vector in it, which a fast compiler does not know that knows no vectors.
     #[test]

@@ -125,6 +125,14 @@ pub enum InstallError {
         /// What differs.
         what: &'static str,
     },
+    /// This build has no compiler, and has been given no code for the release.
+    #[error(
+        "`{app_id}` has no code for this host, which cannot compile it; give it with `Host::add_code` first."
+    )]
+    NoCode {
+        /// The app.
+        app_id: String,
+    },
     /// The data folder failed.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -145,6 +153,7 @@ impl InstallError {
             Self::OtherPublisher { .. } => "MPKG-H05",
             Self::TooManyPermissions { .. } => "MPKG-H06",
             Self::NotTheOffer { .. } => "MPKG-H07",
+            Self::NoCode { .. } => "MPKG-H72",
         }
     }
 }

@@ -83,6 +83,7 @@ fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
     }
     let verified = verify(package, None, &inner.trust)?;
     let app = describe(&verified)?;
+    check_code(inner, &app)?;
     let _shelving = lock(inner);
     let before = inner.data.installed(&app.app_id)?;
     check_succession(inner, &app)?;
@@ -127,6 +128,14 @@ fn uninstall(inner: &Inner, app_id: &str) -> Result<bool, InstallError> {
         forget(inner, &held.installed.digest);
     }
     Ok(true)
+}
+
+/// What is made current has to run, or it would take the place of what does.
+pub(crate) fn check_code(inner: &Inner, app: &Installed) -> Result<(), InstallError> {
+    match inner.tiers.can_run(&app.digest) {
+        true => Ok(()),
+        false => Err(InstallError::NoCode { app_id: app.app_id.clone() }),
+    }
 }
 
 /// What is kept of a verified package besides its bytes.

@@ -67,9 +67,7 @@ impl NativeCache {
     pub(crate) fn cached(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let path = self.path(digest);
         let loaded = self.sealer.load(engine, digest, &fs::read(&path).ok()?);
-        loaded
-            .map_err(|error| tracing::warn!(%error, path = %path.display(), "cached code is compiled again"))
-            .ok()
+        loaded.map_err(|error| tracing::warn!(%error, path = %path.display(), "cached code is not used")).ok()
     }
 
     pub(crate) fn making(&self, digest: &str) -> Making<'_> {
@@ -109,13 +107,11 @@ impl NativeCache {
         let (digest, seal) = (code.digest(), self.sealer.adopt(code));
         let loaded = self.sealer.load(engine, &digest, &[&seal[..], code.image()].concat());
         loaded.map_err(|error| CodeError::OtherEngine { reason: error.to_string() })?;
-        match self.write(&digest, &seal, code.image())? {
-            true => Ok(()),
-            false => Err(CodeError::NotInstalled { package: digest }),
-        }
+        self.write(&digest, &seal, code.image())?;
+        Ok(())
     }
 
-    /// False if the package was forgotten meanwhile.
+    /// False if the package was forgotten while its code was made.
     fn write(&self, digest: &str, seal: &[u8; SEAL], image: &[u8]) -> Result<bool, DataError> {
         let path = self.path(digest);
         let staged = StagedFile::write(&path, &[seal, image])?;
@@ -127,11 +123,6 @@ impl NativeCache {
         let placed = staged.place()?;
         drop(making);
         placed.sync().map(|()| true)
-    }
-
-    /// Whether there is code for a package, as far as can be told without reading it.
-    pub(crate) fn has(&self, digest: &str) -> bool {
-        self.path(digest).exists()
     }
 
     /// Removes the code of a package that is no longer installed.
@@ -169,10 +160,10 @@ fn identify(engine: &Engine, hasher: &mut Fingerprint) {
     engine.precompile_compatibility_hash().hash(hasher);
 }
 
-/// An engine that compiles nothing knows code for it when it sees it, and only then.
+/// What else matters, an engine that compiles nothing compares when it is given code, and only then.
 #[cfg(not(feature = "compile"))]
 fn identify(_engine: &Engine, hasher: &mut Fingerprint) {
-    env!("CARGO_PKG_VERSION").hash(hasher);
+    crate::engine::VERSION.hash(hasher);
 }
 
 /// Feeds what is hashed to BLAKE3: the standard library's hasher promises nothing from one release to the next.

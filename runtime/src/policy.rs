@@ -40,9 +40,12 @@ pub struct Policy {
     pub memory_bytes: u64,
     /// Live instances on this host. Default 1024.
     pub instances: usize,
-    /// Components compiled at the same time for launches that wait for them; each takes all cores and up to hundreds of
-    /// megabytes. Beside these one is compiled for later, on half of the cores and at a low priority. Default 1.
+    /// Components compiled at the same time for launches that wait for them, each on all cores. Beside these one is
+    /// compiled for later, on half of the cores and at a low priority. Default 1.
     pub compiles: usize,
+    /// The largest component that is compiled here, in bytes. A compile is not part of `memory_bytes`, and takes some
+    /// twenty times as much as the component while it lasts. Default 32 MiB, the most that a package may have.
+    pub component_bytes: usize,
     /// Whether a hidden app is held still. Without it, hidden apps go on running. Default true.
     pub suspend_hidden: bool,
     /// How long an app may take to handle that it is hidden or unloaded. Default 2 s.
@@ -108,6 +111,7 @@ impl Default for Policy {
             memory_bytes: 256 << 20,
             instances: 1024,
             compiles: 1,
+            component_bytes: mpkg_package::limits::ENTRY,
             suspend_hidden: true,
             grace: Duration::from_secs(2),
             beacon: Duration::from_secs(5),

@@ -10,6 +10,8 @@
 //!
 //! What is signed is DSSE's pre-authentication encoding of the package's hash and the code's, under [`PAYLOAD_TYPE`].
 
+use std::sync::PoisonError;
+
 use mpkg_package::dsse::pae;
 use mpkg_package::{Hash, PublicKey};
 #[cfg(feature = "compile")]
@@ -25,9 +27,9 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.mpkg.code.v1";
 
 const MAGIC: &[u8; 8] = b"MPKGCODE";
 
-/// Compiles a verified package for hosts that are built with this version of the crate, use `compiler` and have this
-/// policy; for [`Compiler::Tiered`], with its optimizing compiler. Native code is for processors like this one;
-/// [`Compiler::Pulley`]'s runs on all. Takes as long as a compile does.
+/// Compiles a verified package for hosts that are built with this version of the crate and use `compiler`; for
+/// [`Compiler::Tiered`], with its optimizing compiler. Native code is for processors like this one, [`Compiler::Pulley`]'s
+/// for all that have as many bits and their bytes in the same order. Takes as long as a compile does.
 ///
 /// ```
 /// # use miniapp_runtime::{CodeError, Compiler, Policy, precompile};
@@ -73,12 +75,6 @@ pub enum CodeError {
     /// It is no such file, or was not made by anybody whose code this host runs.
     #[error("This is no compiled code that is signed with a key of `HostBuilder::code_from`.")]
     NotTrusted,
-    /// Its package is not here.
-    #[error("The code is for package {package}, which is not on this host; install that first.")]
-    NotInstalled {
-        /// The package's SHA-256.
-        package: String,
-    },
     /// It was made for another host.
     #[error("The code is not for this host's engine: {reason}.")]
     OtherEngine {
@@ -98,7 +94,6 @@ impl CodeError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Data(_) | Self::Interrupted => "MPKG-H01",
-            Self::NotInstalled { .. } => "MPKG-H10",
             Self::Unusable { .. } => "MPKG-H17",
             Self::NotTrusted => "MPKG-H70",
             Self::OtherEngine { .. } => "MPKG-H71",
@@ -133,11 +128,12 @@ impl<'f> Vouched<'f> {
 }
 
 impl Host {
-    /// Takes code for a release that is on this host, made by [`precompile`] and signed with a key of
-    /// [`HostBuilder::code_from`](crate::HostBuilder::code_from). Launches from now on start with it.
+    /// Takes code for a release, made by `precompile` and signed with a key of
+    /// [`HostBuilder::code_from`](crate::HostBuilder::code_from). Launches from now on start with it. Code for a package that
+    /// is not here is kept until the host is built anew.
     ///
-    /// A host without a compiler launches nothing else (`MPKG-H72`), and goes on with the release that it runs until
-    /// code for the next one is there.
+    /// A host without a compiler installs and launches nothing else (`MPKG-H72`). It may be offered a release beforehand,
+    /// and goes on with the one that it runs until there is code.
     ///
     /// # Errors
     /// [`CodeError`]; nothing is kept then.
@@ -145,13 +141,9 @@ impl Host {
         let inner = self.inner.clone();
         let added = self.inner.runtime.spawn_blocking(move || {
             let code = Vouched::check(&file, &inner.code_from).ok_or(CodeError::NotTrusted)?;
-            let digest = code.digest();
-            // Before anybody looks whether the package is here: one that is removed meanwhile takes its code along.
-            let _making = inner.tiers.making(&digest);
-            if !inner.data.all_held()?.iter().any(|held| held.installed.digest == digest) {
-                return Err(CodeError::NotInstalled { package: digest });
-            }
-            inner.tiers.adopt(&code)
+            inner.tiers.adopt(&code)?;
+            inner.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(&code.digest());
+            Ok(())
         });
         added.await.unwrap_or(Err(CodeError::Interrupted))
     }

@@ -89,6 +89,7 @@ pub(crate) fn ahead(inner: &Inner, app_id: &str) -> Result<Arc<Installed>, Launc
     let not_installed = || LaunchError::NotInstalled { app_id: app_id.to_owned() };
     let here = inner.data.on_hand(app_id)?.ok_or_else(not_installed)?;
     if let Some(next) = &here.next
+        && inner.tiers.can_run(next)
         && let Some(held) = inner.data.held(app_id, next)?
     {
         return Ok(Arc::new(held));
@@ -225,6 +226,7 @@ enum When {
 /// A compile, without holding on to the host's data folder.
 struct Compile {
     tiers: Arc<Tiers>,
+    most: usize,
     path: PathBuf,
     installed: Arc<Installed>,
 }
@@ -233,6 +235,14 @@ impl Compile {
     fn run(&self, when: When) -> Result<Code, LaunchError> {
         let package = read(&self.path, &self.installed)?;
         let component = component(&package, &self.installed)?;
+        if component.len() > self.most {
+            return Err(LaunchError::OverPolicy {
+                app_id: self.installed.app_id.clone(),
+                what: "bytes to compile".into(),
+                asked: component.len() as u64,
+                allowed: self.most as u64,
+            });
+        }
         let code = match when {
             When::Now => self.tiers.compile_now(component),
             When::Later => self.tiers.compile_best(component).map(|component| Code { component, best: true }),
@@ -290,7 +300,8 @@ impl Inner {
 
     fn compile(&self, installed: &Arc<Installed>) -> Compile {
         let path = self.data.package_path(&installed.digest);
-        Compile { tiers: self.tiers.clone(), path, installed: installed.clone() }
+        let most = self.policy.component_bytes;
+        Compile { tiers: self.tiers.clone(), most, path, installed: installed.clone() }
     }
 }
 

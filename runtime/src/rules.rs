@@ -304,6 +304,6 @@ pub const RULES: &[Rule] = &[
         title: "A host without a compiler is given code",
         attack: "Nothing: a host that is built without a compiler, so that no hostile module is ever compiled on a device, \
                  runs what its own servers have compiled.",
-        fix: "Compile the release with `precompile`, and give the file to `Host::add_code` after the install.",
+        fix: "Compile the release with `precompile`, and give the file to `Host::add_code` before the install.",
     },
 ];

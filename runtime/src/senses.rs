@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The time that every app of a host sees, through `clock` and through WASI alike. Limits, timers and grants go by the
-/// system's time whatever this tells, or an app would have longer than it may.
+/// system's time whatever this tells, or an app would have longer than it may. An app that looks at a clock that stands
+/// still until it goes on is ended by its limits.
 pub trait Clock: Send + Sync + 'static {
     /// The time of day.
     fn now(&self) -> SystemTime;

@@ -3,18 +3,16 @@
 //! No file system, no sockets, no HTTP: those have no quota and no permission. Standard output and error go to the
 //! app's log, the environment is empty, and time and randomness are the host's, as for `clock` and `random`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand_core::TryRng;
 use tokio::io::AsyncWrite;
-use wasmtime::component::Linker;
+use wasmtime::component::{HasData, Linker};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::bindings::{cli, random};
+use wasmtime_wasi::p2::bindings::cli;
+use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
-use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use crate::guest::Guest;
@@ -22,9 +20,10 @@ use crate::notify::Level;
 use crate::senses::nanos;
 use crate::session::Session;
 use crate::stop::StopReason;
+use crate::supervisor::Interrupt;
 
 /// The most one call to WASI's random interfaces gives, in bytes.
-const RANDOM: u64 = 65_536;
+const RANDOM: usize = 65_536;
 /// The most that is printed at once, in bytes.
 const WRITE: usize = 8192;
 
@@ -32,8 +31,12 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
-    random::insecure::add_to_linker::<Guest, WasiRandom>(linker, Guest::random)?;
-    random::insecure_seed::add_to_linker::<Guest, WasiRandom>(linker, Guest::random)?;
+    // Among those is one that draws from its generator byte by byte, and cannot fail.
+    linker.allow_shadowing(true);
+    random::add_to_linker::<Guest, Chance>(linker, |guest| Chance(&guest.session))?;
+    linker.allow_shadowing(false);
+    insecure::add_to_linker::<Guest, Chance>(linker, |guest| Chance(&guest.session))?;
+    insecure_seed::add_to_linker::<Guest, Chance>(linker, |guest| Chance(&guest.session))?;
     cli::exit::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
     cli::environment::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
     cli::terminal_input::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
@@ -46,17 +49,11 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 /// A context without arguments, environment, folders or network, and with nothing of the system's.
 pub(crate) fn context(session: &Arc<Session>) -> WasiCtx {
     let mut builder = WasiCtx::builder();
-    let (of, senses) = (session.clone(), Senses(session.clone()));
-    let mut seed = [0; 16];
-    senses.fill(&mut seed);
+    let of = session.clone();
     let log: Arc<Log> = Arc::new(move |level, line| of.log(level, line));
     builder
-        .wall_clock(senses.clone())
-        .monotonic_clock(senses.clone())
-        .secure_random(senses.clone())
-        .insecure_random(senses)
-        .insecure_random_seed(u128::from_le_bytes(seed))
-        .max_random_size(RANDOM)
+        .wall_clock(Clocks(session.clone()))
+        .monotonic_clock(Clocks(session.clone()))
         .stdout(LogStream { log: log.clone(), level: Level::Info })
         .stderr(LogStream { log, level: Level::Warn })
         .allow_tcp(false)
@@ -72,22 +69,10 @@ impl WasiView for Guest {
     }
 }
 
-/// What the guest's instance senses, in WASI's terms.
-#[derive(Clone)]
-struct Senses(Arc<Session>);
+/// What its instance senses of time.
+struct Clocks(Arc<Session>);
 
-impl Senses {
-    /// WASI has no way to say that there is none: the guest must not go on with what can be foretold.
-    fn fill(&self, bytes: &mut [u8]) {
-        if let Err(error) = self.0.senses.fill(bytes) {
-            self.0
-                .life
-                .stop(StopReason::Killed { why: format!("there are no random bytes for it: {error}") });
-        }
-    }
-}
-
-impl HostWallClock for Senses {
+impl HostWallClock for Clocks {
     fn resolution(&self) -> Duration {
         Duration::from_nanos(1)
     }
@@ -97,7 +82,7 @@ impl HostWallClock for Senses {
     }
 }
 
-impl HostMonotonicClock for Senses {
+impl HostMonotonicClock for Clocks {
     fn resolution(&self) -> u64 {
         1
     }
@@ -107,24 +92,63 @@ impl HostMonotonicClock for Senses {
     }
 }
 
-impl TryRng for Senses {
-    type Error = Infallible;
+/// And of chance.
+struct Chance<'s>(&'s Session);
 
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.fill(&mut bytes);
-        Ok(u32::from_le_bytes(bytes))
+impl HasData for Chance<'static> {
+    type Data<'a> = Chance<'a>;
+}
+
+impl Chance<'_> {
+    /// WASI has no way to tell a guest that there is none. It must not go on with what can be foretold.
+    fn fill(&self, bytes: &mut [u8]) -> wasmtime::Result<()> {
+        self.0.senses.fill(bytes).map_err(|error| {
+            self.0
+                .life
+                .stop(StopReason::Killed { why: format!("there are no random bytes for it: {error}") });
+            Interrupt::Killed.into()
+        })
     }
 
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+    fn bytes(&self, length: u64) -> wasmtime::Result<Vec<u8>> {
+        let length = usize::try_from(length).ok().filter(|&length| length <= RANDOM);
+        let length = length
+            .ok_or_else(|| wasmtime::Error::msg(format!("a call gives up to {RANDOM} random bytes")))?;
+        let mut bytes = vec![0; length];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn number(&self) -> wasmtime::Result<u64> {
         let mut bytes = [0; 8];
-        self.fill(&mut bytes);
+        self.fill(&mut bytes)?;
         Ok(u64::from_le_bytes(bytes))
     }
+}
 
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.fill(bytes);
-        Ok(())
+impl random::Host for Chance<'_> {
+    fn get_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
+        self.bytes(length)
+    }
+
+    fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
+        self.number()
+    }
+}
+
+impl insecure::Host for Chance<'_> {
+    fn get_insecure_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
+        self.bytes(length)
+    }
+
+    fn get_insecure_random_u64(&mut self) -> wasmtime::Result<u64> {
+        self.number()
+    }
+}
+
+impl insecure_seed::Host for Chance<'_> {
+    fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
+        Ok((self.number()?, self.number()?))
     }
 }
 

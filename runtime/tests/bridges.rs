@@ -49,8 +49,11 @@ impl Clock for Told {
 
 #[tokio::test]
 async fn time_and_chance_are_what_the_host_says_by_way_of_wasi_too() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let fills = asked.clone();
     let host = host_with(|b| {
-        b.clock(Told(AtomicU64::new(5))).randomness(|bytes| {
+        b.clock(Told(AtomicU64::new(5))).randomness(move |bytes| {
+            fills.fetch_add(1, Ordering::Relaxed);
             bytes.fill(7);
             Ok(())
         })
@@ -73,6 +76,10 @@ async fn time_and_chance_are_what_the_host_says_by_way_of_wasi_too() {
     let sensed: String = app.call("sense", &json!({})).await.unwrap();
     let (seconds, nanos) = ("01d2496b00000000", "0300000000000000");
     assert_eq!(sensed, format!("{seconds}{nanos}{}", "07".repeat(32)));
+    // Or an app would have its host ask the system for every byte.
+    let before = asked.load(Ordering::Relaxed);
+    app.call::<String>("byte", &json!({})).await.unwrap();
+    assert_eq!(asked.load(Ordering::Relaxed), before + 1);
 }
 
 #[tokio::test]
@@ -81,9 +88,11 @@ async fn an_app_does_not_go_on_without_the_randomness_that_it_asked_for() {
     let app = host.run(&Package::with(&["random"])).await;
     assert_eq!(call(&app, "0random.bytes", json!({ "length": 3 })).await, Err(code::INTERNAL_ERROR));
     let component = wat::parse_str(common::puppet::sensing()).unwrap();
-    let app = host.run(&Package { component, code: 2, ..Package::default() }).await;
-    let ended = app.call::<String>("sense", &json!({})).await.unwrap_err();
-    assert!(ended.to_string().contains("none is left"), "{ended}");
+    for method in ["rand", "weak", "seed", "byte"] {
+        let app = host.run(&Package { component: component.clone(), code: 2, ..Package::default() }).await;
+        let ended = app.call::<String>(method, &json!({})).await.unwrap_err();
+        assert!(ended.to_string().contains("none is left"), "{method}: {ended}");
+    }
 }
 
 /// Or an app would have its host compute on threads where nobody counts it.

@@ -154,6 +154,24 @@ async fn a_manifest_may_ask_for_less_and_policy_may_allow_more() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_to_be_compiled_here_is_not() {
+    let package = Package::default();
+    let bytes = package.component.len();
+    for (component_bytes, runs) in [(bytes, true), (bytes - 1, false)] {
+        let host = host_with(|b| b.policy(Policy { component_bytes, ..Policy::default() }));
+        host.install(package.signed()).await.unwrap();
+        match host.launch(common::APP, "ann").await {
+            Ok(_) => assert!(runs),
+            Err(LaunchError::OverPolicy { asked, allowed, .. }) => {
+                assert!(!runs);
+                assert_eq!((asked, allowed), (bytes as u64, component_bytes as u64));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_message_too_long_is_refused_and_the_app_goes_on() {
     let limits = Limits { message_bytes: 4096, ..Limits::PHONE };
     let policy = Policy { limits, ..Policy::default() };

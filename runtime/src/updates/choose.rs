@@ -86,6 +86,14 @@ async fn change(inner: &Arc<Inner>, life: &Arc<Life>) -> Result<Arc<Installed>, 
     let here = on_hand(inner, life)?;
     if let Some(next) = here.next.clone() {
         let rejected = here.current.as_ref().is_some_and(|it| here.boots.is_rejected(&it.installed.digest));
+        let wanted = next.clone();
+        if !blocking(inner, move |inner| inner.tiers.can_run(&wanted)).await? {
+            // Its code was for an earlier version of this host. Nobody is ended for it, and what was rejected stays so.
+            return match here.current.as_ref().filter(|_| !rejected) {
+                Some(current) => Ok(take(inner, life, &here, current)),
+                None => Err(LaunchError::NoCode { app_id: life.app_id.clone() }),
+            };
+        }
         let mut others = inner.others(life);
         if rejected {
             // What is not to run any more does not keep its successor waiting.
@@ -108,14 +116,10 @@ async fn change(inner: &Arc<Inner>, life: &Arc<Life>) -> Result<Arc<Installed>, 
     Ok(take(inner, life, &here, current))
 }
 
-/// Puts the next release in the current one's place, unless the orders do not let it run or its code is yet to come.
+/// Puts the next release in the current one's place, unless the orders do not let it run.
 async fn turn(inner: &Arc<Inner>, app_id: &str, next: String) -> Result<Result<(), DataError>, LaunchError> {
     let app_id = app_id.to_owned();
-    let turn = move |inner: &Inner| {
-        let may_run = inner.tiers.can_run(&next);
-        inner.data.turn(&app_id, &next, |it| may_run && inner.orders.allow(it))
-    };
-    blocking(inner, turn).await
+    blocking(inner, move |inner| inner.data.turn(&app_id, &next, |it| inner.orders.allow(it))).await
 }
 
 async fn blocking<T: Send + 'static>(
@@ -141,7 +145,8 @@ impl Inner {
         lives
     }
 
-    /// Has launches run this release, at once or when nothing of the app lives. False if it is not here or was rejected.
+    /// Has launches run this release, at once or when nothing of the app lives. False if it is not here, was
+    /// rejected, or is to be given code first.
     pub(super) async fn switch(
         self: &Arc<Self>,
         app_id: String,
@@ -156,13 +161,16 @@ impl Inner {
             let (app, wanted) = (app_id.clone(), digest.clone());
             let set = blocking(&inner, move |inner| {
                 inner.living.starts.record(inner);
+                if !inner.tiers.can_run(&wanted) {
+                    return Ok(false);
+                }
                 inner.data.want(&app, &wanted)
             });
             if !set.await?? {
                 return Ok(false);
             }
             let pending = inner.data.on_hand(&app_id)?.is_some_and(|here| here.next.is_some());
-            if at_once && pending && inner.tiers.can_run(&digest) {
+            if at_once && pending {
                 unload(inner.chosen_of(&app_id), StopReason::Unloaded).await;
                 turn(&inner, &app_id, digest).await??;
             }

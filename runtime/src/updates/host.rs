@@ -13,7 +13,7 @@ use super::orders::Orders;
 use crate::data::{DataError, Installed, write_file};
 use crate::error::{InstallError, LaunchError};
 use crate::host::{Host, Inner};
-use crate::install::{admit, check_succession, describe, forget, lock, verify};
+use crate::install::{admit, check_code, check_succession, describe, forget, lock, verify};
 use crate::life::Life;
 use crate::prepare::prepare_fully;
 
@@ -100,6 +100,7 @@ fn embed(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
     }
     let verified = verify(package, None, &trust)?;
     let app = describe(&verified)?;
+    check_code(inner, &app)?;
     if let Some(state) = orders.as_ref().and_then(|orders| orders.fleet().app(&verified.manifest().app_id)) {
         let installed = state.document().publisher.to_string();
         if installed != app.publisher {

@@ -341,7 +341,9 @@ impl Starts {
 
 /// Decides about an app, if a decision is due.
 fn judge(host: &Inner, records: &Records<'_>, app_id: &str) -> Result<Option<Judged>, DataError> {
-    records.judge(app_id, host.orders.any(), |it| host.orders.allow(it))
+    let may_run =
+        |it: &AppRelease| host.orders.allow(it) && host.tiers.can_run(&it.release.package.sha256.to_string());
+    records.judge(app_id, host.orders.any(), may_run)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -112,7 +112,8 @@ pub fn dozing() -> String {
 
 /// The same as [`component`], but `sense` answers what WASI's interfaces tell, in hexadecimal digits: the seconds of the
 /// time of day, the nanoseconds of the other clock, eight random bytes, eight for which guessing does no harm, and the
-/// seed of sixteen.
+/// seed of sixteen. `rand`, `weak` and `seed` ask for one of the last three each, and `byte` for 65 536 bytes at once; they
+/// answer `"done"`.
 pub fn sensing() -> String {
     let does = r#"
       (if (i32.eq (local.get $head) (i32.const 0x736e6573)) (then ;; sens
@@ -131,27 +132,44 @@ pub fn sensing() -> String {
           (local.set $n (i32.add (local.get $n) (i32.const 1)))
           (br_if $digit (i32.lt_u (local.get $n) (i32.const 96))))
         (i32.store8 (i32.const 1497) (i32.const 34))
-        (return (call $ok (i32.const 1400) (i32.const 98)))))"#;
+        (return (call $ok (i32.const 1400) (i32.const 98)))))
+      (if (i32.eq (local.get $head) (i32.const 0x646e6172)) (then ;; rand
+        (drop (call $random))
+        (return (call $ok (i32.const 1060) (i32.const 6)))))
+      (if (i32.eq (local.get $head) (i32.const 0x6b616577)) (then ;; weak
+        (drop (call $insecure))
+        (return (call $ok (i32.const 1060) (i32.const 6)))))
+      (if (i32.eq (local.get $head) (i32.const 0x64656573)) (then ;; seed
+        (call $seed (i32.const 1336))
+        (return (call $ok (i32.const 1060) (i32.const 6)))))
+      (if (i32.eq (local.get $head) (i32.const 0x65747962)) (then ;; byte
+        (call $bytes (i64.const 65536) (i32.const 1336))
+        (return (call $ok (i32.const 1060) (i32.const 6)))))"#;
     let imports = r#"
   (import "wasi:clocks/wall-clock@0.2.0" (instance $wall-clock
     (type $record (record (field "seconds" u64) (field "nanoseconds" u32)))
     (export "datetime" (type $datetime (eq $record)))
     (export "now" (func (result $datetime)))))
   (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock (export "now" (func (result u64)))))
-  (import "wasi:random/random@0.2.0" (instance $random-bytes (export "get-random-u64" (func (result u64)))))
+  (import "wasi:random/random@0.2.0" (instance $strong
+    (export "get-random-u64" (func (result u64)))
+    (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
   (import "wasi:random/insecure@0.2.0" (instance $weak
     (export "get-insecure-random-u64" (func (result u64)))))
   (import "wasi:random/insecure-seed@0.2.0" (instance $weak-seed
     (export "insecure-seed" (func (result (tuple u64 u64))))))
   (core func $wall (canon lower (func $wall-clock "now") (memory (core memory $mem "memory"))))
   (core func $monotonic (canon lower (func $clock "now")))
-  (core func $random (canon lower (func $random-bytes "get-random-u64")))
+  (core func $random (canon lower (func $strong "get-random-u64")))
+  (core func $bytes (canon lower (func $strong "get-random-bytes") (memory (core memory $mem "memory"))
+    (realloc (core func $mem "realloc"))))
   (core func $insecure (canon lower (func $weak "get-insecure-random-u64")))
   (core func $seed (canon lower (func $weak-seed "insecure-seed") (memory (core memory $mem "memory"))))"#;
     let functions = [
         ("wall", "(param i32)"),
         ("monotonic", "(result i64)"),
         ("random", "(result i64)"),
+        ("bytes", "(param i64 i32)"),
         ("insecure", "(result i64)"),
         ("seed", "(param i32)"),
     ];
