@@ -110,7 +110,7 @@ pub fn engine(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
+pub(crate) fn config(compiler: Compiler, policy: &Policy) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     match compiler {
         #[cfg(feature = "compile")]

@@ -266,6 +266,17 @@ mod tests {
         assert!(cache.cached(&engine, "aa").is_none(), "truncated");
     }
 
+    /// The engine itself compares no more than its major version, unless it is told what to compare.
+    #[test]
+    fn code_of_another_patch_of_the_engine_is_not_loaded() {
+        let (_folder, engine, cache) = cache();
+        let mut config = crate::engine::config(Default::default(), &Default::default()).unwrap();
+        config.module_version(wasmtime::ModuleVersionStrategy::Custom("wasmtime 48.0.7".into())).unwrap();
+        let old = Component::new(&Engine::new(&config).unwrap(), EMPTY).unwrap();
+        assert!(cache.keep("aa", &old));
+        assert!(cache.cached(&engine, "aa").is_none());
+    }
+
     #[test]
     fn one_apps_code_does_not_pass_for_anothers() {
         let (_folder, engine, cache) = cache();

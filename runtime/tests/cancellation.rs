@@ -122,7 +122,14 @@ async fn waiting() -> Waiting {
             Ok::<_, RpcError>(())
         }
     });
-    let server = Server::plain(|_| Reply::ok("body")).await;
+    let server = Server::plain(|seen| match seen.path() {
+        "/drip" => {
+            let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+            Reply::Forever(head.to_vec(), b"body".to_vec(), Duration::from_millis(1))
+        }
+        _ => Reply::ok("body"),
+    })
+    .await;
     let names = Names::default();
     names.set("a.example.com", [vec!["127.0.0.1".parse().unwrap()]]);
     // With one call at a time, the next one tells whether the place of the last is free.
@@ -291,6 +298,44 @@ async fn a_dropped_call_of_a_page_ends_where_it_waits() {
                 outcome.unwrap_or_else(|error| panic!("{at}: {error}"));
                 assert!(polls > 1 || method == "timers.set", "{method} waits somewhere");
                 break;
+            }
+        }
+    }
+}
+
+/// Who reads has the stream in hand: a guest to the end of the read, a page to where it drops it.
+#[tokio::test]
+async fn a_dropped_read_of_a_stream_leaves_nothing() {
+    let waiting = waiting().await;
+    let url = json!({ "url": format!("http://a.example.com:{}/drip", waiting.server.port) });
+    let mut closed = 0;
+    for by_page in [false, true] {
+        let (mut polls, mut rounds) = (0, 0);
+        loop {
+            let before = tasks();
+            let app = waiting.launch().await;
+            let opened = call(&app, "2network.open", url.clone()).await.unwrap();
+            let wanted = json!({ "stream": opened["stream"] });
+            let at = format!("network.read after {polls} polls, by a page: {by_page}");
+            let done: Option<Value> = if by_page {
+                let read = polled(app.dispatch("network.read", &wanted.to_string()), polls).await;
+                read.map(|read| serde_json::from_str(&read.unwrap()).unwrap())
+            } else {
+                let read = polled(app.call::<Value>("2network.read", &wanted), polls).await;
+                read.map(|read| read.unwrap())
+            };
+            waiting.nobody_waits(&at).await;
+            waiting.bury(app, before, &at).await;
+            waiting.no_socket_is_open(&mut closed).await;
+            polls += 1;
+            if let Some(piece) = done {
+                assert!(piece["body_base64"].as_str().unwrap().starts_with("Ym9k"), "{at}: {piece}");
+                if polls > 2 {
+                    break;
+                }
+                // The machine was busy elsewhere, and the body there before anybody read it.
+                (polls, rounds) = (0, rounds + 1);
+                assert!(rounds < 100, "{at}: no read waits");
             }
         }
     }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{APP, Package, call, host, host_with};
+use common::{APP, Package, builder, call, host, host_with, one_compiler};
 use miniapp_runtime::rpc::code;
-use miniapp_runtime::{Host, Limits, PAGE, Policy, StaticPermissions};
+use miniapp_runtime::{Host, Limits, PAGE, Phase, Policy, StaticPermissions};
 use serde_json::json;
 
 /// The samples by name and labels, and the types by family; panics where the text breaks the format's rules.
@@ -177,4 +177,27 @@ async fn counters_never_fall() {
     // Each is told that it was launched, and called once.
     assert_eq!(samples[&format!(r#"miniapp_calls_total{{app="{APP}"}}"#)], 800.0);
     assert_eq!(samples[&format!(r#"miniapp_log_lines_total{{app="{APP}"}}"#)], 400.0);
+}
+
+#[tokio::test]
+async fn every_phase_of_a_launch_is_timed_once_and_what_is_there_is_not_compiled() {
+    let folder = tempfile::tempdir().unwrap();
+    for cold in [true, false] {
+        let host = builder(folder.path()).compiler(one_compiler()).build().unwrap();
+        if cold {
+            host.install(Package::default().signed()).await.unwrap();
+        }
+        host.launch(APP, "ann").await.unwrap();
+        // Which waits until the code is on the disk.
+        host.prepare(APP).await.unwrap();
+        let samples = parse(&host.open_metrics()).0;
+        for phase in Phase::ALL {
+            let of = |what: &str| {
+                samples[&format!("miniapp_launch_phase_seconds_{what}{{phase=\"{}\"}}", phase.label())]
+            };
+            let expected = if !cold && matches!(phase, Phase::Wait | Phase::Compile) { 0.0 } else { 1.0 };
+            assert_eq!(of("count"), expected, "{phase:?}, cold: {cold}");
+            assert!(of("sum") < 60.0 && (of("sum") > 0.0) == (expected > 0.0), "{phase:?}, cold: {cold}");
+        }
+    }
 }
