@@ -291,10 +291,9 @@ impl Tiers {
         Ok(())
     }
 
-    /// Whether a release can be started: with code that is here, or that is made now. Without a compiler it takes as long as
-    /// to load the code.
+    /// Whether a release can be started: with code that is here, or that is made now.
     pub(crate) fn can_run(&self, digest: &str) -> bool {
-        COMPILES || self.cached_best(digest).is_some()
+        COMPILES || self.best.native.has(digest)
     }
 
     /// Removes the code of a package that is no longer installed.

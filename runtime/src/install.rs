@@ -83,7 +83,6 @@ fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
     }
     let verified = verify(package, None, &inner.trust)?;
     let app = describe(&verified)?;
-    check_code(inner, &app)?;
     let _shelving = lock(inner);
     let before = inner.data.installed(&app.app_id)?;
     check_succession(inner, &app)?;
@@ -92,6 +91,7 @@ fn install(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
         let (app_id, offered) = (app.app_id, app.release_seq);
         return Err(InstallError::Rollback { app_id, offered, floor });
     }
+    check_code(inner, &app)?;
     let floors = admit(inner, &verified, &app, false)?;
     write_file(&inner.data.package_path(&app.digest), &[verified.package()])?;
     // Who watches over this host may want to go back to what was there.

@@ -67,7 +67,17 @@ impl NativeCache {
     pub(crate) fn cached(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let path = self.path(digest);
         let loaded = self.sealer.load(engine, digest, &fs::read(&path).ok()?);
-        loaded.map_err(|error| tracing::warn!(%error, path = %path.display(), "cached code is not used")).ok()
+        let refused = |error| {
+            tracing::warn!(%error, path = %path.display(), "cached code is not used");
+            // It never will be, and nobody is to think that there is code.
+            self.remove(digest);
+        };
+        loaded.map_err(refused).ok()
+    }
+
+    /// Whether there is code for a package, as far as can be told without reading it.
+    pub(crate) fn has(&self, digest: &str) -> bool {
+        self.path(digest).exists()
     }
 
     pub(crate) fn making(&self, digest: &str) -> Making<'_> {
@@ -107,8 +117,11 @@ impl NativeCache {
         let (digest, seal) = (code.digest(), self.sealer.adopt(code));
         let loaded = self.sealer.load(engine, &digest, &[&seal[..], code.image()].concat());
         loaded.map_err(|error| CodeError::OtherEngine { reason: error.to_string() })?;
-        self.write(&digest, &seal, code.image())?;
-        Ok(())
+        match self.write(&digest, &seal, code.image())? {
+            true => Ok(()),
+            // It was uninstalled in the middle of a compile, and this is to be done once that has ended.
+            false => Err(CodeError::Interrupted),
+        }
     }
 
     /// False if the package was forgotten while its code was made.
@@ -160,7 +173,7 @@ fn identify(engine: &Engine, hasher: &mut Fingerprint) {
     engine.precompile_compatibility_hash().hash(hasher);
 }
 
-/// What else matters, an engine that compiles nothing compares when it is given code, and only then.
+/// What else matters, an engine that compiles nothing compares whenever it loads code.
 #[cfg(not(feature = "compile"))]
 fn identify(_engine: &Engine, hasher: &mut Fingerprint) {
     crate::engine::VERSION.hash(hasher);

@@ -43,8 +43,9 @@ pub struct Policy {
     /// Components compiled at the same time for launches that wait for them, each on all cores. Beside these one is
     /// compiled for later, on half of the cores and at a low priority. Default 1.
     pub compiles: usize,
-    /// The largest component that is compiled here, in bytes. A compile is not part of `memory_bytes`, and takes some
-    /// twenty times as much as the component while it lasts. Default 32 MiB, the most that a package may have.
+    /// The largest component that is compiled here, in bytes. A compile is not part of `memory_bytes`, and takes many times
+    /// as much as the component while it lasts. A larger one counts as one that does not start here. Default 32 MiB, the
+    /// most that a package may have.
     pub component_bytes: usize,
     /// Whether a hidden app is held still. Without it, hidden apps go on running. Default true.
     pub suspend_hidden: bool,

@@ -297,7 +297,7 @@ pub const RULES: &[Rule] = &[
         code: "MPKG-H71",
         title: "Compiled code is for this engine",
         attack: "Code for another version, processor or setting of the engine would read and write past its memory.",
-        fix: "Compile it with the version of the runtime, the compiler and the policy that the host has.",
+        fix: "Compile it with the version of the runtime and the compiler that the host has, for its processor.",
     },
     Rule {
         code: "MPKG-H72",

@@ -197,7 +197,9 @@ async fn every_phase_of_a_launch_is_timed_once_and_what_is_there_is_not_compiled
             };
             let expected = if !cold && matches!(phase, Phase::Wait | Phase::Compile) { 0.0 } else { 1.0 };
             assert_eq!(of("count"), expected, "{phase:?}, cold: {cold}");
-            assert!(of("sum") < 60.0 && (of("sum") > 0.0) == (expected > 0.0), "{phase:?}, cold: {cold}");
+            // Who does not have to wait has waited for less than some clocks can tell.
+            let took = phase == Phase::Wait || (of("sum") > 0.0) == (expected > 0.0);
+            assert!(of("sum") < 60.0 && took, "{phase:?}, cold: {cold}");
         }
     }
 }

@@ -216,32 +216,55 @@ mod elsewhere {
         host.install(release(1).signed()).await.unwrap();
         let first = code_file(folder.path());
         let next = shelve(&host, &release(2)).await;
+        let has_code =
+            || -> Vec<bool> { host.releases(APP).unwrap().iter().map(|release| release.has_code).collect() };
+        assert_eq!(has_code(), [true, false]);
+        let bobs = host.launch(APP, "bob").await.unwrap();
         for switch in [Switch::NextLaunch, Switch::AtOnce] {
             assert!(!host.switch(&app(), &next, switch).await.unwrap());
             echoes(&host.launch(APP, "ann").await.unwrap()).await;
             assert_eq!(current(&host), 1);
         }
         host.add_code(given(2)).await.unwrap();
+        assert_eq!(has_code(), [true, true]);
         assert!(host.switch(&app(), &next, Switch::NextLaunch).await.unwrap());
 
         // It is next, and its code is gone: nobody is ended for it, and what runs is asked for.
-        let kept: Vec<_> =
-            std::fs::read_dir(folder.path().join("native")).unwrap().map(|it| it.unwrap().path()).collect();
-        let second = kept.iter().find(|path| **path != first).unwrap();
-        let code = std::fs::read(second).unwrap();
-        std::fs::remove_file(second).unwrap();
-        let bobs = host.launch(APP, "bob").await.unwrap();
-        echoes(&bobs).await;
+        let kept = std::fs::read_dir(folder.path().join("native")).unwrap();
+        let second = kept.map(|it| it.unwrap().path()).find(|path| *path != first).unwrap();
+        let code = std::fs::read(&second).unwrap();
+        std::fs::remove_file(&second).unwrap();
+        echoes(&host.launch(APP, "ann").await.unwrap()).await;
         assert_eq!(current(&host), 1);
         host.prepare(APP).await.unwrap();
         assert!(host.fit(APP).await.unwrap().fits());
+        echoes(&bobs).await;
 
-        std::fs::write(second, code).unwrap();
+        std::fs::write(&second, code).unwrap();
         for instance in host.instances() {
             instance.unload().await;
         }
         echoes(&host.launch(APP, "ann").await.unwrap()).await;
         assert_eq!(current(&host), 2);
+    }
+
+    /// The fleet has thought better of what was to be next, and what it wants instead is yet to be given code.
+    #[tokio::test]
+    async fn what_is_not_wanted_any_more_does_not_run_for_want_of_code() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = open(folder.path());
+        for n in [1, 2] {
+            host.add_code(given(n)).await.unwrap();
+        }
+        host.install(release(1).signed()).await.unwrap();
+        let (second, third) = (shelve(&host, &release(2)).await, shelve(&host, &release(BROKEN)).await);
+        let next = || host.shelf(&app()).unwrap().next.map(|release| release.release_seq);
+        assert!(host.switch(&app(), &second, Switch::NextLaunch).await.unwrap());
+        assert_eq!(next(), Some(2));
+        assert!(!host.switch(&app(), &third, Switch::NextLaunch).await.unwrap());
+        assert_eq!(next(), None);
+        echoes(&host.launch(APP, "ann").await.unwrap()).await;
+        assert_eq!(current(&host), 1);
     }
 
     #[tokio::test]

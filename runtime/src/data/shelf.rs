@@ -301,22 +301,35 @@ impl Data {
         boots(json.as_ref().map(|json| json.value()))
     }
 
-    /// Somebody wants a release to run: it is next, or current where there is none. False if it is not here, or was
-    /// rejected.
-    pub(crate) fn want(&self, app_id: &str, digest: &str) -> Result<bool, DataError> {
+    /// Somebody wants a release to run: it is next, or current where there is none. False if it is not here, was rejected,
+    /// or has no code yet that could run; then at least nothing else is next any more.
+    pub(crate) fn want(&self, app_id: &str, digest: &str, has_code: bool) -> Result<bool, DataError> {
         let wanted = self.change_if(|records| {
             let Some(app) = records.held(app_id, digest)? else { return Ok(None) };
+            let current = records.installed(app_id)?;
+            if !has_code && current.as_ref().is_none_or(|current| current.digest != digest) {
+                // Unless that is what a release gives way to that was rejected.
+                let stays = match &current {
+                    Some(current) => !records.boots(app_id)?.is_rejected(&current.digest),
+                    None => false,
+                };
+                if stays && records.next(app_id)?.is_some() {
+                    records.set_next(app_id, None)?;
+                    return Ok(Some(false));
+                }
+                return Ok(None);
+            }
             if !records.change_boots(app_id, |boots| boots.wanted(digest))? {
                 return Ok(None);
             }
-            match records.installed(app_id)? {
+            match current {
                 None => records.make_current(&app)?,
                 Some(current) if current.digest == digest => records.set_next(app_id, None)?,
                 Some(_) => records.set_next(app_id, Some(digest))?,
             }
-            Ok(Some(()))
+            Ok(Some(true))
         })?;
-        Ok(wanted.is_some())
+        Ok(wanted == Some(true))
     }
 
     /// The release that is next takes the current one's place, if it is still that one and is `allowed`. Nothing of the app

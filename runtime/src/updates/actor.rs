@@ -255,7 +255,11 @@ impl<D: Device> Actor<D> {
                     }
                 }
             }
-            Message::Refresh { answer } => self.news(answer),
+            Message::Refresh { answer } => {
+                // What has changed here since may be all that there is.
+                self.settle().await;
+                self.news(answer);
+            }
             Message::Import { folder, papers, answer } => {
                 self.installs.folder(folder);
                 self.take_in(papers).await;

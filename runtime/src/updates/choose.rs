@@ -86,9 +86,8 @@ async fn change(inner: &Arc<Inner>, life: &Arc<Life>) -> Result<Arc<Installed>, 
     let here = on_hand(inner, life)?;
     if let Some(next) = here.next.clone() {
         let rejected = here.current.as_ref().is_some_and(|it| here.boots.is_rejected(&it.installed.digest));
-        let wanted = next.clone();
-        if !blocking(inner, move |inner| inner.tiers.can_run(&wanted)).await? {
-            // Its code was for an earlier version of this host. Nobody is ended for it, and what was rejected stays so.
+        if !inner.tiers.can_run(&next) {
+            // Its code is gone since it was wanted. Nobody is ended for it, and what was rejected stays so.
             return match here.current.as_ref().filter(|_| !rejected) {
                 Some(current) => Ok(take(inner, life, &here, current)),
                 None => Err(LaunchError::NoCode { app_id: life.app_id.clone() }),
@@ -161,10 +160,7 @@ impl Inner {
             let (app, wanted) = (app_id.clone(), digest.clone());
             let set = blocking(&inner, move |inner| {
                 inner.living.starts.record(inner);
-                if !inner.tiers.can_run(&wanted) {
-                    return Ok(false);
-                }
-                inner.data.want(&app, &wanted)
+                inner.data.want(&app, &wanted, inner.tiers.can_run(&wanted))
             });
             if !set.await?? {
                 return Ok(false);

@@ -36,6 +36,9 @@ pub struct HeldRelease {
     pub good: bool,
     /// It failed to start too often, and is not run again.
     pub rejected: bool,
+    /// It can be launched here: with code that is here, or that is compiled then. Where it cannot, it waits for
+    /// [`Host::add_code`].
+    pub has_code: bool,
     /// It is shipped within the Super App.
     pub embedded: bool,
 }
@@ -69,6 +72,7 @@ impl Host {
                     next: next == Some(digest),
                     good: boots.is_good(digest),
                     rejected: boots.is_rejected(digest),
+                    has_code: self.inner.tiers.can_run(digest),
                     embedded: boots.is_embedded(digest),
                 })
             })
@@ -100,7 +104,6 @@ fn embed(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
     }
     let verified = verify(package, None, &trust)?;
     let app = describe(&verified)?;
-    check_code(inner, &app)?;
     if let Some(state) = orders.as_ref().and_then(|orders| orders.fleet().app(&verified.manifest().app_id)) {
         let installed = state.document().publisher.to_string();
         if installed != app.publisher {
@@ -117,6 +120,7 @@ fn embed(inner: &Inner, package: Vec<u8>) -> Result<Installed, InstallError> {
         check_succession(inner, &app)?;
         Some(admit(inner, &verified, &app, true)?)
     };
+    check_code(inner, &app)?;
     keep(inner, &app, verified.package())?;
     inner.data.change(|records| {
         if let Some(floors) = floors {
