@@ -51,10 +51,6 @@ impl Lie {
 
 /// A host behind a proxy that keeps the stream's heads from it and lies as told, once release 1 runs.
 async fn behind(registry: &TestRegistry) -> (Host, Lie, Proxy) {
-    behind_as(registry, "unit").await
-}
-
-async fn behind_as(registry: &TestRegistry, unit: &str) -> (Host, Lie, Proxy) {
     let lie = Lie::default();
     let (told, quiet) = (lie.clone(), Arc::new(AtomicBool::new(false)));
     let dropping = quiet.clone();
@@ -67,7 +63,7 @@ async fn behind_as(registry: &TestRegistry, unit: &str) -> (Host, Lie, Proxy) {
         },
     )
     .await;
-    let mut host = Host::at(registry, &proxy.base, unit).await;
+    let mut host = Host::at(registry, &proxy.base, "unit").await;
     host.runs(1).await;
     host.caught_up(registry).await;
     quiet.store(true, Ordering::SeqCst);
@@ -179,10 +175,10 @@ async fn two_documents_for_one_position_raise_the_alarm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_share_that_is_not_the_signed_one_is_not_believed() {
     let registry = with_baseline().await;
+    let (mut host, lie, _proxy) = behind(&registry).await;
     registry.publish(2).await;
     let plan = json!([{ "percent": 500, "bake_s": 0, "min_votes": 0 }, { "percent": 10_000, "bake_s": 0, "min_votes": 0 }]);
     registry.roll_out(&json!({ "release_seq": 2, "plan": plan })).await;
-    let (mut host, lie, _proxy) = behind_as(&registry, &registry.unreached().await).await;
     let mut state = registry.state().await;
     assert_eq!(state.percent, BasisPoints::new(500).unwrap());
     (state.percent, state.control) = (BasisPoints::ALL, BasisPoints::NONE);
