@@ -283,11 +283,13 @@ mod tests {
     #[test]
     fn code_of_another_patch_of_the_engine_is_not_loaded() {
         let (_folder, engine, cache) = cache();
-        let mut config = crate::engine::config(Default::default(), &Default::default()).unwrap();
-        config.module_version(wasmtime::ModuleVersionStrategy::Custom("wasmtime 48.0.7".into())).unwrap();
-        let old = Component::new(&Engine::new(&config).unwrap(), EMPTY).unwrap();
-        assert!(cache.keep("aa", &old));
-        assert!(cache.cached(&engine, "aa").is_none());
+        for (version, loads) in [(crate::engine::VERSION, true), ("wasmtime 48.0.7", false)] {
+            let mut config = crate::engine::config(Default::default(), &Default::default()).unwrap();
+            config.module_version(wasmtime::ModuleVersionStrategy::Custom(version.into())).unwrap();
+            let made = Component::new(&Engine::new(&config).unwrap(), EMPTY).unwrap();
+            assert!(cache.keep("aa", &made));
+            assert_eq!(cache.cached(&engine, "aa").is_some(), loads, "{version}");
+        }
     }
 
     #[test]
