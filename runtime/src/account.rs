@@ -44,6 +44,8 @@ impl Account {
     }
 }
 
+/// In nanoseconds, as far as they can be counted.
+#[inline]
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -82,7 +82,7 @@ impl std::str::FromStr for Compiler {
     }
 }
 
-/// A name that is none of `tiered`, `cranelift`, `winch` and `pulley`; without the feature `compile`, not the last.
+/// A name of no engine: none of `tiered`, `cranelift`, `winch` and `pulley`, or without the feature `compile` not `pulley`.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no engine of this build; it has {ENGINES}.")]
 pub struct UnknownCompiler(String);

@@ -70,7 +70,7 @@ pub(crate) struct Latency {
 
 impl Latency {
     pub(crate) fn record(&self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = crate::account::nanos(took);
         if let Some(count) = self.counts.get(bucket(nanos)) {
             count.fetch_add(1, Ordering::Relaxed);
         }

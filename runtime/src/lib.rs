@@ -77,9 +77,9 @@ pub use memory::Fit;
 pub use metrics::{InstanceMetrics, MethodMetrics, Phase};
 pub use notify::{Level, Notification, Notifications};
 pub use policy::{PAGE, Policy};
+pub use precompiled::CodeError;
 #[cfg(feature = "compile")]
 pub use precompiled::precompile;
-pub use precompiled::{CodeError, PAYLOAD_TYPE as CODE_PAYLOAD_TYPE};
 pub use provider::{
     Decision, DecisionFuture, DenyPermissions, PermissionProvider, PermissionRequest, PromptPermissions,
     StaticPermissions,

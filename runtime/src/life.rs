@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::nanos;
 use crate::instance::{Instance, Shared};
 use crate::metrics::HostMetrics;
 use crate::nesting::Waiting;
@@ -100,7 +101,7 @@ impl Life {
         let at = State::ALL.iter().position(|&s| s == state).unwrap_or(0);
         self.state.store(at as u8, Ordering::Release);
         if state == State::Shown {
-            let since = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let since = nanos(self.began.elapsed());
             self.last_shown.store(since, Ordering::Relaxed);
         }
     }

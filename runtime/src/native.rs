@@ -115,7 +115,7 @@ impl NativeCache {
     /// Keeps code that was made elsewhere, if this engine runs it.
     pub(crate) fn adopt(&self, engine: &Engine, code: &Vouched<'_>) -> Result<(), CodeError> {
         let (digest, seal) = (code.digest(), self.sealer.adopt(code));
-        let loaded = self.sealer.load(engine, &digest, &[&seal[..], code.image()].concat());
+        let loaded = self.sealer.open(engine, &digest, &seal, code.image());
         loaded.map_err(|error| CodeError::OtherEngine { reason: error.to_string() })?;
         match self.write(&digest, &seal, code.image())? {
             true => Ok(()),

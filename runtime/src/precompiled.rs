@@ -8,7 +8,7 @@
 //! "MPKGCODE" | SHA-256 of the unsigned package, 32 bytes | Ed25519 signature, 64 bytes | code
 //! ```
 //!
-//! What is signed is DSSE's pre-authentication encoding of the package's hash and the code's, under [`PAYLOAD_TYPE`].
+//! What is signed is DSSE's pre-authentication encoding of the package's hash and the code's, under `PAYLOAD_TYPE`.
 
 use std::sync::PoisonError;
 
@@ -23,7 +23,7 @@ use crate::host::Host;
 use crate::{Compiler, Policy};
 
 /// What signed code says that it is.
-pub const PAYLOAD_TYPE: &str = "application/vnd.mpkg.code.v1";
+const PAYLOAD_TYPE: &str = "application/vnd.mpkg.code.v1";
 
 const MAGIC: &[u8; 8] = b"MPKGCODE";
 

@@ -75,8 +75,3 @@ impl Sensed {
         (self.host.random)(bytes).inspect_err(|error| tracing::error!(%error, "there are no random bytes"))
     }
 }
-
-/// In nanoseconds, as far as they can be counted.
-pub(crate) fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}

@@ -62,9 +62,20 @@ impl Sealer {
     }
 
     /// Loads an image that stands behind its seal.
-    #[allow(unsafe_code, clippy::disallowed_methods)]
     pub(crate) fn load(&self, engine: &Engine, digest: &str, sealed: &[u8]) -> Result<Component, SealError> {
-        let (seal, image) = sealed.split_first_chunk::<SEAL>().ok_or(SealError::Broken)?;
+        let (seal, image) = sealed.split_first_chunk().ok_or(SealError::Broken)?;
+        self.open(engine, digest, seal, image)
+    }
+
+    /// Loads an image by its seal.
+    #[allow(unsafe_code, clippy::disallowed_methods)]
+    pub(crate) fn open(
+        &self,
+        engine: &Engine,
+        digest: &str,
+        seal: &[u8; SEAL],
+        image: &[u8],
+    ) -> Result<Component, SealError> {
         // blake3's comparison takes the same time for every wrong seal.
         if blake3::Hash::from_bytes(self.mac(digest, image)) != blake3::Hash::from_bytes(*seal) {
             return Err(SealError::Broken);
@@ -108,7 +119,7 @@ pub(crate) fn give_way(nice: i32, slice: std::time::Duration) -> std::io::Result
         flags: 0,
         nice,
         priority: 0,
-        runtime: u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX),
+        runtime: crate::account::nanos(slice),
         deadline: 0,
         period: 0,
     };

@@ -15,9 +15,9 @@ use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
+use crate::account::nanos;
 use crate::guest::Guest;
 use crate::notify::Level;
-use crate::senses::nanos;
 use crate::session::Session;
 use crate::stop::StopReason;
 use crate::supervisor::Interrupt;

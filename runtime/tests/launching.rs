@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use common::{APP, Package, call, host, host_with, one_compiler};
-use miniapp_runtime::{Compiler, Decision, Host, LaunchError, Limits, Policy, PromptPermissions, State};
+use common::{APP, Package, call, compiled, host, host_with, one_compiler};
+use miniapp_runtime::{Compiler, Decision, LaunchError, Limits, Policy, PromptPermissions, State};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -25,13 +25,6 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what} did not come"));
-}
-
-/// Compiles that have come to their end.
-fn compiled(host: &Host) -> u64 {
-    let metrics = host.open_metrics();
-    let total = metrics.lines().find_map(|line| line.strip_prefix("miniapp_compiles_total "));
-    total.unwrap().parse().unwrap()
 }
 
 /// Shows something of an app's compile that is true only while it lasts. On a machine that is busy elsewhere it may be

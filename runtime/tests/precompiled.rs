@@ -55,11 +55,6 @@ mod here {
         precompile(&verified, compiler, &Policy::default(), &key(signer)).unwrap()
     }
 
-    fn compiles(host: &Host) -> String {
-        let metrics = host.open_metrics();
-        metrics.lines().find_map(|line| line.strip_prefix("miniapp_compiles_total ")).unwrap().to_owned()
-    }
-
     /// For the build that cannot.
     #[test]
     fn what_another_build_runs_is_compiled_here() {
@@ -80,7 +75,7 @@ mod here {
                 host.install(release(1).signed()).await.unwrap();
             }
             echoes(&host.launch(APP, "ann").await.unwrap()).await;
-            assert_eq!(compiles(&host), "0");
+            assert_eq!(common::compiled(&host), 0);
             host.close().await;
         }
         // It goes with its package, and if that never came, with the host.
@@ -117,7 +112,7 @@ mod here {
         assert_eq!(std::fs::read_dir(folder.path().join("native")).unwrap().count(), 0);
         host.add_code(compiled(2, own, 9)).await.unwrap();
         echoes(&host.launch(APP, "ann").await.unwrap()).await;
-        assert_ne!(compiles(&host), "0");
+        assert_ne!(common::compiled(&host), 0);
     }
 }
 
@@ -151,6 +146,14 @@ mod elsewhere {
     fn code_file(folder: &Path) -> PathBuf {
         let mut files = std::fs::read_dir(folder.join("native")).unwrap();
         files.next().unwrap().unwrap().path()
+    }
+
+    /// A host that runs release 1.
+    async fn with_first(folder: &Path) -> Host {
+        let host = open(folder);
+        host.add_code(given(1)).await.unwrap();
+        host.install(release(1).signed()).await.unwrap();
+        host
     }
 
     #[tokio::test]
@@ -191,9 +194,7 @@ mod elsewhere {
     #[tokio::test]
     async fn code_that_was_damaged_is_asked_for_again() {
         let folder = tempfile::tempdir().unwrap();
-        let host = open(folder.path());
-        host.add_code(given(1)).await.unwrap();
-        host.install(release(1).signed()).await.unwrap();
+        let host = with_first(folder.path()).await;
         drop(host);
         let file = code_file(folder.path());
         let mut code = std::fs::read(&file).unwrap();
@@ -211,9 +212,7 @@ mod elsewhere {
     #[tokio::test]
     async fn a_release_takes_the_place_of_another_when_its_code_is_there() {
         let folder = tempfile::tempdir().unwrap();
-        let host = open(folder.path());
-        host.add_code(given(1)).await.unwrap();
-        host.install(release(1).signed()).await.unwrap();
+        let host = with_first(folder.path()).await;
         let first = code_file(folder.path());
         let next = shelve(&host, &release(2)).await;
         let has_code =
@@ -252,11 +251,8 @@ mod elsewhere {
     #[tokio::test]
     async fn what_is_not_wanted_any_more_does_not_run_for_want_of_code() {
         let folder = tempfile::tempdir().unwrap();
-        let host = open(folder.path());
-        for n in [1, 2] {
-            host.add_code(given(n)).await.unwrap();
-        }
-        host.install(release(1).signed()).await.unwrap();
+        let host = with_first(folder.path()).await;
+        host.add_code(given(2)).await.unwrap();
         let (second, third) = (shelve(&host, &release(2)).await, shelve(&host, &release(BROKEN)).await);
         let next = || host.shelf(&app()).unwrap().next.map(|release| release.release_seq);
         assert!(host.switch(&app(), &second, Switch::NextLaunch).await.unwrap());

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Bridge;
 use super::params::Nothing;
-use crate::senses::nanos;
+use crate::account::nanos;
 
 #[derive(Serialize)]
 struct Now {

@@ -157,3 +157,10 @@ pub async fn call(instance: &Instance, method: &str, params: Value) -> Result<Va
         Err(error) => Err(error.into_rpc().code),
     }
 }
+
+/// Compiles that have come to their end.
+pub fn compiled(host: &Host) -> u64 {
+    let metrics = host.open_metrics();
+    let total = metrics.lines().find_map(|line| line.strip_prefix("miniapp_compiles_total "));
+    total.unwrap().parse().unwrap()
+}
